@@ -1,0 +1,55 @@
+# Two commands matter: `make demo` and `make test`.  Each sets up all that it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types mutants soak bench docs clean
+
+help:  ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## the main job on real input, in a temporary home
+	@$(BIN)/jobd demo
+
+test: $(READY)  ## all tests but the slow lanes
+	$(PYTEST) -n auto
+
+check: $(READY) lint types test  ## what CI runs: format, lint, types, tests
+
+format: $(READY)  ## put the code in the house's layout
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(READY)  ## layout and lint, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)  ## mypy --strict, for Linux and for Windows
+	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
+
+mutants: $(READY)  ## plant known bugs, one at a time: each must be caught by a test
+	$(BIN)/python tests/mutants/run.py
+
+soak: $(READY)  ## thousands of simulated lives
+	JOBD_SEEDS=3000 $(PYTEST) -n auto --timeout 3600 tests/simulation
+
+bench: $(READY)  ## figures of this machine; no pass, no fail
+	$(BIN)/python benchmarks/run.py
+
+docs: $(READY)  ## rewrite the tables of docs/protocol.md from the code
+	$(BIN)/python -m jobd.rpc.reference
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "jobd needs Python 3.11 or newer; call make PYTHON=python3.12, say" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

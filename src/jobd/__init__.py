@@ -1,0 +1,1 @@
+"""jobd: the background-job daemon for one machine."""

@@ -1,0 +1,188 @@
+"""The nouns: what a job is.
+
+How a job moves is in `lifecycle`, which one runs next in `schedule`, what a caller may
+write in `fields`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+from jobd.core.fields import FIELDS
+
+
+class Status(StrEnum):
+    """What has been decided about a job.
+
+    Whether a pending job is delayed or ready is no status: it is what the clock says about
+    `run_at`, and needs no record in the journal.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PENDING_RETRY = "pending_retry"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+WAITING: Final = frozenset({Status.PENDING, Status.PENDING_RETRY})
+FINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+StopReason = Literal["cancelled", "timeout", "shutdown"]
+Kind = Literal[
+    "completed", "exception", "exit", "signal", "timeout", "spawn", "interrupted", "cancelled",
+    "unauthorized",
+]  # fmt: skip
+
+ATTEMPTS_KEPT: Final = 20  # of the first ones, and as many of the last ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a job is to be treated, resolved at submission.  One instance serves all jobs alike."""
+
+    queue: str = "default"
+    priority: int = 1  # 1…10, higher runs first
+    retry_attempts: int = 3
+    retry_delay: float = 5.0
+    backoff: str | tuple[float, ...] = "fixed"
+    retry_max_delay: float = 3600.0
+    retry_jitter: float = 0.0
+    timeout: float | None = None
+    kill_grace: float = 10.0
+    stop_signal: str = "SIGTERM"
+    on_interrupt: str = "retry"
+    cwd: str | None = None  # None: the home directory of the daemon's user
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            fault = FIELDS[name].fault(getattr(self, name))
+            assert fault is None, f"{name}: {fault}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    kind: Kind
+    message: str
+    exit_code: int | None = None
+    signal: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a process ended, as keeper and child told it; what that means is the engine's."""
+
+    kind: Kind  # completed, exception, exit, signal, spawn or interrupted
+    pid: int | None = None
+    started_at: float | None = None  # of the process, by the wall clock
+    exit_code: int | None = None
+    signal: str | None = None
+    cpu_time: float | None = None  # seconds, of the tree
+    max_rss: int | None = None  # bytes, of its largest process
+    message: str = ""
+    traceback: str | None = None
+    result: bytes = b"null"  # JSON, of a callable that completed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """One attempt that is over, as it is kept and shown."""
+
+    attempt: int
+    pid: int | None
+    started_at: float
+    finished_at: float
+    outcome: Kind
+    exit_code: int | None = None
+    signal: str | None = None
+    cpu_time: float | None = None
+    max_rss: int | None = None
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class Running:
+    """The attempt that is under way."""
+
+    number: int
+    started_at: float  # wall clock
+    boot_id: str
+    boot_at: float  # the boot clock at its start: timeouts count from here
+    stopping: StopReason | None = None  # why it was first told to stop
+    stop_boot_at: float | None = None  # and when
+    cancelled: bool = False  # asked for at any time: the job is not run again
+    killed: bool = False
+
+
+@dataclass(slots=True)
+class History:
+    """What a job has been through; absent until its first attempt ends or the job does."""
+
+    first: list[Ended] = field(default_factory=list)
+    last: list[Ended] = field(default_factory=list)
+    finished_at: float | None = None
+    result: bytes = b"null"
+    failure: Failure | None = None
+
+    def add(self, ended: Ended) -> None:
+        """Keeps the first and the last ATTEMPTS_KEPT."""
+        if len(self.first) < ATTEMPTS_KEPT:
+            self.first.append(ended)
+        else:
+            self.last.append(ended)
+            del self.last[:-ATTEMPTS_KEPT]
+
+    def weight(self) -> int:
+        failures = [ended.failure for ended in (*self.first, *self.last)]
+        texts = sum(_text_bytes(failure) for failure in (*failures, self.failure))
+        return _BYTES_ENDED * len(failures) + len(self.result) + texts
+
+
+class Job:
+    """A job as of the last record applied to it.  Only `lifecycle` changes one.
+
+    A million of these are a use case: slots, shared policies, the submitted JSON as bytes,
+    and nothing for what has not happened yet.
+    """
+
+    __slots__ = (
+        "attempt", "by", "call", "history", "id", "interruptions", "number", "place", "policy",
+        "retries_left", "run_at", "running", "started_at", "status", "submitted_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, id: str, number: int, by: str, call: bytes, policy: Policy,
+        submitted_at: float, run_at: float,
+    ) -> None:  # fmt: skip
+        self.id = id
+        self.number = number  # order of submission; the ordinal of its `submitted` record
+        self.by = by  # who submitted it, as the kernel said
+        self.call = call  # what was submitted: JSON, its fields as given
+        self.policy = policy
+        self.submitted_at = submitted_at
+        self.run_at = run_at  # not before; wall clock, like every *_at
+        self.status = Status.PENDING
+        self.attempt = 0  # how many have started
+        self.started_at: float | None = None  # of the latest attempt
+        self.retries_left = policy.retry_attempts
+        self.interruptions = 0
+        self.running: Running | None = None
+        self.history: History | None = None
+        self.place = -1  # in the one heap that holds it; see `heap`
+
+    def weight(self) -> int:
+        """About how many bytes a journal needs to tell of it."""
+        history = 0 if self.history is None else self.history.weight()
+        return _BYTES_JOB + len(self.call) + history
+
+
+_BYTES_JOB: Final = 400  # of a snapshot, without what varies most
+_BYTES_ENDED: Final = 200
+
+
+def _text_bytes(failure: Failure | None) -> int:
+    return 0 if failure is None else len(failure.message) + len(failure.traceback or "")

@@ -1,0 +1,87 @@
+"""What the end of an attempt means for its job.
+
+Pure: the job, how its process ended, and the instant go in; one record comes out.
+"""
+
+from __future__ import annotations
+
+from jobd.core import retry
+from jobd.core.job import Ended, Ending, Failure, Job, Kind, Running
+from jobd.core.records import Cancelled, Completed, Failed, Interrupted, Record, Retried
+from jobd.core.rules import Rules
+
+
+def verdict(job: Job, ending: Ending, rules: Rules, now: float, jitter: float) -> Record:
+    """What is on record first names the end: after a stop, the stop; else the process's own."""
+    running = job.running
+    assert running is not None
+    outcome = _outcome(running, ending)
+    ended = _ended(job, running, outcome, ending, now)
+    if running.cancelled:
+        return Cancelled(id=job.id, at=now, ended=ended)
+    if ended.failure is None:
+        return Completed(id=job.id, at=now, ended=ended, result=ending.result)
+    if outcome == "interrupted":
+        return _interrupted(job, running, ended, rules)
+    if outcome == "unauthorized" or job.retries_left == 0:
+        return Failed(id=job.id, at=now, ended=ended, failure=ended.failure)
+    failures = job.policy.retry_attempts - job.retries_left + 1
+    run_at = now + retry.delay_s(job.policy, failures, jitter)
+    return Retried(id=job.id, at=now, ended=ended, run_at=run_at)
+
+
+def _outcome(running: Running, ending: Ending) -> Kind:
+    match running.stopping:
+        case None:
+            return ending.kind
+        case "shutdown":
+            return "interrupted"
+        case stopped:
+            return stopped
+
+
+def _interrupted(job: Job, running: Running, ended: Ended, rules: Rules) -> Record:
+    """Run again without spending a retry, unless that was ruled out or came too often."""
+    now, failure = ended.finished_at, ended.failure
+    assert failure is not None
+    counted = running.stopping is None
+    if job.policy.on_interrupt == "fail":
+        return Failed(id=job.id, at=now, ended=ended, failure=failure)
+    if counted and job.interruptions >= rules.max_interruptions:
+        often = Failure(
+            kind="interrupted",
+            message=f"interrupted more than {rules.max_interruptions} times; {failure.message}",
+        )
+        return Failed(id=job.id, at=now, ended=ended, failure=often)
+    run_at = now + job.policy.retry_delay
+    return Interrupted(id=job.id, at=now, ended=ended, run_at=run_at, counted=counted)
+
+
+def _ended(job: Job, running: Running, outcome: Kind, ending: Ending, now: float) -> Ended:
+    failure = None
+    if outcome != "completed":
+        failure = Failure(
+            kind=outcome, message=_message(job, outcome, ending), exit_code=ending.exit_code,
+            signal=ending.signal, traceback=ending.traceback if outcome == ending.kind else None,
+        )  # fmt: skip
+    return Ended(
+        attempt=running.number, pid=ending.pid, started_at=running.started_at, finished_at=now,
+        outcome=outcome, exit_code=ending.exit_code, signal=ending.signal,
+        cpu_time=ending.cpu_time, max_rss=ending.max_rss, failure=failure,
+    )  # fmt: skip
+
+
+def _message(job: Job, outcome: Kind, ending: Ending) -> str:
+    match outcome:
+        case "timeout":
+            return f"timed out after {job.policy.timeout:g} s"
+        case "cancelled":
+            return "cancelled while it ran"
+        case "interrupted" if ending.kind != "interrupted":
+            return "stopped with the daemon"
+        case "exit" if not ending.message:
+            return f"exited with code {ending.exit_code}"
+        case "signal" if not ending.message:
+            return f"killed by {ending.signal}"
+        case _:
+            return ending.message

@@ -1,0 +1,145 @@
+"""The one loop.  Decide, record, act, in that order and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from jobd.clock import Clock
+from jobd.core.allow import Admitted, Refused
+from jobd.core.commands import Command, Submit
+from jobd.core.decision import Decision, Effect, Fact
+from jobd.core.engine import Engine
+from jobd.core.job import Job
+from jobd.core.moment import Moment
+from jobd.core.records import Record
+from jobd.errors import Draining, RequestError, StorageError
+
+T = TypeVar("T")
+
+BATCH_MAX: Final = 1024  # calls in one commit; bounds the wait of the first one
+SUBMISSION_BYTES: Final = 1024  # of a record, beside its call and with room for what closes it
+
+
+class Journal(Protocol):
+    async def append(self, seq: int, records: Sequence[Record]) -> None:
+        """Returns when they are on disk.  Raises JournalFailed: memory is ahead of the disk."""
+
+    def has_room(self, size_bytes: int) -> bool: ...
+
+
+@dataclass(slots=True)
+class Call:
+    """Something to decide, and the place where its answer will be."""
+
+    decide: Callable[[Moment], Decision]
+    answer: asyncio.Future[Any] | None
+
+
+@dataclass(slots=True)
+class Daemon:
+    engine: Engine
+    journal: Journal
+    clock: Clock
+    admit: Callable[[Job], Admitted | Refused]  # is a job still on the allow-list?
+    act: Callable[[Effect], None]  # never waits
+    announce: Callable[[Sequence[Fact]], None]  # never waits
+    _inbox: list[Call] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _closed: bool = False
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        The engine is touched by this task alone, so it needs no lock.  A JournalFailed is
+        deliberately not caught: memory is ahead of the disk, and the only honest thing left
+        is to stop and replay.
+        """
+        alarm = self.clock.alarm(self._wake.set)
+        try:
+            while True:
+                await self.turn()
+                if not self._inbox:
+                    alarm.set(self.engine.next_deadline())
+                    await self._wake.wait()
+        finally:
+            alarm.close()
+
+    async def turn(self) -> None:
+        """One batch, from the inbox to its answers."""
+        self._wake.clear()
+        calls, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+        now = self.clock.now()
+
+        outcomes = [self._decide(call, now) for call in calls]
+        decisions = [outcome for outcome in outcomes if isinstance(outcome, Decision)]
+        decisions.append(self.engine.tick(now, self.admit))
+
+        facts = [fact for decision in decisions for fact in decision.facts]
+        if facts:
+            await self.journal.append(facts[0].seq, [fact.record for fact in facts])
+
+        # From here on the world may know.
+        self.announce(facts)
+        for decision in decisions:
+            for effect in decision.effects:
+                self.act(effect)
+        for call, outcome in zip(calls, outcomes, strict=True):
+            _answer(call, outcome)
+
+    # Doors.
+
+    async def execute(self, command: Command) -> Any:
+        """The decision's answer, once it is on disk.  Raises RequestError; then nothing changed."""
+        return await self._call(partial(self._permitted, command))
+
+    async def ask(self, question: Callable[[Engine, Moment], T]) -> T:
+        """A reading, answered when the batch that it saw is on disk.  It must be quick."""
+        answer: T = await self._call(lambda now: Decision(answer=question(self.engine, now)))
+        return answer
+
+    def tell(self, command: Command) -> None:
+        """What the supervisor saw.  Nobody waits for the answer."""
+        self._put(Call(partial(self.engine.decide, command), None))
+
+    def close(self) -> None:
+        """Whoever calls from now on is told to come again: there is no later sync."""
+        self._closed = True
+
+    def _permitted(self, command: Command, now: Moment) -> Decision:
+        if isinstance(command, Submit):
+            size = sum(len(one.call) + SUBMISSION_BYTES for one in command.submissions)
+            if not self.journal.has_room(size):
+                raise StorageError("no room left on the journal's file system; nothing was stored")
+        return self.engine.decide(command, now)
+
+    async def _call(self, decide: Callable[[Moment], Decision]) -> Any:
+        if self._closed:
+            raise Draining("the daemon is stopping; ask again when it is back")
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._put(Call(decide, answer))
+        return await answer
+
+    def _put(self, call: Call) -> None:
+        self._inbox.append(call)
+        self._wake.set()
+
+    def _decide(self, call: Call, now: Moment) -> Decision | RequestError:
+        try:
+            return call.decide(now)
+        except RequestError as refusal:
+            return refusal
+
+
+def _answer(call: Call, outcome: Decision | RequestError) -> None:
+    # A caller that went away has cancelled its future.
+    if call.answer is None or call.answer.done():
+        assert call.answer is not None or isinstance(outcome, Decision), outcome
+        return
+    if isinstance(outcome, RequestError):
+        call.answer.set_exception(outcome)
+    else:
+        call.answer.set_result(outcome.answer)

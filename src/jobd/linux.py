@@ -1,0 +1,159 @@
+"""The system calls that Python 3.11 lacks.
+
+Bound at first use, so that importing this costs nothing and works everywhere; a call on a
+system without it is an OSError with ENOSYS.  Nothing here keeps state or decides anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+CLOCK_REALTIME: Final = 0
+CLOCK_BOOTTIME: Final = 7
+
+_TFD_NONBLOCK: Final = 0o4000
+_TFD_CLOEXEC: Final = 0o2000000
+_TFD_TIMER_ABSTIME: Final = 1
+_TFD_TIMER_CANCEL_ON_SET: Final = 2
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_FALLOC_FL_KEEP_SIZE: Final = 1
+_IN_NONBLOCK: Final = 0o4000
+_IN_CLOEXEC: Final = 0o2000000
+_NS: Final = 1_000_000_000
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = [("interval", _Timespec), ("value", _Timespec)]
+
+
+# ---------------------------------------------------------------------------- timers
+
+
+def timerfd(clock: int) -> int:
+    """A descriptor (non-blocking, close-on-exec) that becomes readable when its time comes."""
+    return _call("timerfd_create", clock, _TFD_NONBLOCK | _TFD_CLOEXEC)
+
+
+def timerfd_set(fd: int, at: float | None, *, cancel_on_set: bool = False) -> None:
+    """Readable from `at` on, in seconds of the descriptor's own clock; None disarms.
+
+    An instant that has passed makes it readable at once.  With `cancel_on_set` (wall clock
+    only) it is also readable when the clock was set, and reading it fails with ECANCELED.
+    """
+    spec = _Itimerspec()
+    if at is not None:
+        # Zero would disarm; the first nanosecond of the clock has passed for everybody.
+        whole_ns = min(max(1, round(at * _NS)), (2**63 - 1) // 2)
+        spec.value.seconds, spec.value.nanoseconds = divmod(whole_ns, _NS)
+    flags = _TFD_TIMER_ABSTIME | (_TFD_TIMER_CANCEL_ON_SET if cancel_on_set else 0)
+    _call("timerfd_settime", fd, flags, ctypes.byref(spec), None)
+
+
+# ---------------------------------------------------------------------------- processes, files
+
+
+def set_child_subreaper() -> None:
+    """From now on, descendants whose parent dies become children of this process, not of init."""
+    _call("prctl", _PR_SET_CHILD_SUBREAPER, *(ctypes.c_ulong(n) for n in (1, 0, 0, 0)))
+
+
+def fallocate_keep_size(fd: int, offset: int, length: int) -> None:
+    """`length` bytes from `offset` can't run out of space any more; the file's size stays."""
+    wide = ctypes.c_longlong  # off64_t, whatever the machine's word is
+    _call("fallocate64", fd, _FALLOC_FL_KEEP_SIZE, wide(offset), wide(length))
+
+
+# ---------------------------------------------------------------------------- inotify
+
+IN_MODIFY: Final = 0x2
+IN_MOVED_TO: Final = 0x80
+IN_CREATE: Final = 0x100
+IN_Q_OVERFLOW: Final = 0x4000
+IN_IGNORED: Final = 0x8000
+
+_EVENT: Final = struct.Struct("iIII")  # wd, mask, cookie, length of the name
+
+
+class FileEvent(NamedTuple):
+    """`watch` is what `add` returned; -1 with IN_Q_OVERFLOW when events were lost."""
+
+    watch: int
+    mask: int
+    name: str
+
+
+class Inotify:
+    """Tells of changes to files.  `fileno()` is readable when `read()` has something."""
+
+    def __init__(self) -> None:
+        self._fd = _call("inotify_init1", _IN_NONBLOCK | _IN_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def add(self, path: str | os.PathLike[str], mask: int) -> int:
+        """Watches one file or directory; the same one again gives the same number."""
+        return _call("inotify_add_watch", self._fd, os.fsencode(path), ctypes.c_uint32(mask))
+
+    def remove(self, watch: int) -> None:
+        """Nothing to do when the watched file is gone: the kernel has removed the watch then."""
+        try:
+            _call("inotify_rm_watch", self._fd, watch)
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:
+                raise
+
+    def read(self) -> list[FileEvent]:
+        """What has happened since the last time; empty if nothing.  Never waits."""
+        try:
+            block = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return []
+        return list(_events(block))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _events(block: bytes) -> Iterator[FileEvent]:
+    offset = 0
+    while offset < len(block):
+        watch, mask, _, length = _EVENT.unpack_from(block, offset)
+        offset += _EVENT.size
+        name = block[offset : offset + length].rstrip(b"\0")
+        offset += length
+        yield FileEvent(watch, mask, os.fsdecode(name))
+
+
+# ---------------------------------------------------------------------------- libc
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _call(name: str, *arguments: Any) -> int:
+    """Its result, or the OSError that errno names.  Interrupted calls are made again."""
+    try:
+        function: Callable[..., int] = getattr(_libc(), name)
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name) from None
+    while (result := function(*arguments)) < 0:
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number), name)
+    return result
