@@ -52,7 +52,7 @@ class Daemon:
     _closed: bool = False
 
     async def run(self) -> None:
-        """Serve until cancelled.
+        """Serve until closed.
 
         The engine is touched by this task alone, so it needs no lock.  A JournalFailed is
         deliberately not caught: memory is ahead of the disk, and the only honest thing left
@@ -60,9 +60,9 @@ class Daemon:
         """
         alarm = self.clock.alarm(self._wake.set)
         try:
-            while True:
+            while not self._closed or self._inbox:
                 await self.turn()
-                if not self._inbox:
+                if not self._inbox and not self._closed:
                     alarm.set(self.engine.next_deadline())
                     await self._wake.wait()
         finally:
@@ -106,8 +106,9 @@ class Daemon:
         self._put(Call(partial(self.engine.decide, command), None))
 
     def close(self) -> None:
-        """Whoever calls from now on is told to come again: there is no later sync."""
+        """What has arrived is done; who calls later is told to come again, for no sync follows."""
         self._closed = True
+        self._wake.set()
 
     def _permitted(self, command: Command, now: Moment) -> Decision:
         if isinstance(command, Submit):

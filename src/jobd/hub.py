@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
-from typing import Final, NamedTuple
+from typing import Final
 
 from jobd.core.decision import Fact
+from jobd.rpc.backend import Held, Sink
 
 HELD_MAX: Final = 10_000  # facts; a few MB, and minutes of a busy daemon
 
-Sink = Callable[[Fact], None]
-
-
-class Held(NamedTuple):
-    facts: Sequence[Fact]
-    gap: bool  # some of those that were asked for are held no longer
-
-
 class Hub:
+    """Satisfies `rpc.backend.Hub`, which tells what each of these promises."""
+
     def __init__(self, seq: int) -> None:
         """`seq`: of the last record that was replayed."""
         self.seq = seq

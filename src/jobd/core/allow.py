@@ -143,7 +143,7 @@ def command_matches(pattern: str, path: str) -> bool:
 def callable_fault(pattern: str, methods: Sequence[str]) -> str | None:
     """What is wrong with an entry of `[allow.callables]`, or None."""
     module, colon, name = colon_form(pattern).partition(":")
-    if not colon:
+    if not colon and pattern.endswith(".*"):
         module, name = pattern.removesuffix(".*"), ANY
     if not _is_dotted(module) or not (name == ANY or _is_name(name)):
         return "must be module:Name, module:* or package.*"

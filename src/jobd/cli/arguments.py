@@ -1,0 +1,110 @@
+"""What all of jobctl's verbs share on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from jobd.client.protocol import encoded
+from jobd.client.sync import Client
+from jobd.durations import parse_duration
+from jobd.paths import find_socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+EXIT_USAGE = 2
+
+
+class UsageError(Exception):
+    """Can't be done as it was asked for; the daemon has nothing to do with it."""
+
+
+class Asked(argparse.Namespace):
+    """A verb's parsed arguments."""
+
+    json: bool
+    socket: str | None
+    command: list[str] | None  # what followed `--`, of verbs that take a program
+    _client: Client | None = None
+
+    def where(self) -> str:
+        return find_socket(self.socket)
+
+    def client(self) -> Client:
+        if self._client is None:
+            self._client = Client(self.socket)
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def tell(self, result: Any) -> bool:
+        """With --json: prints an answer of the daemon and is true."""
+        if self.json:
+            print_json(result)
+        return self.json
+
+
+class Parser(argparse.ArgumentParser):
+    """Options may stand anywhere; a wrong one ends the process with `exit_code`."""
+
+    def __init__(self, *, exit_code: int = EXIT_USAGE, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self._exit_code = exit_code
+        self.takes_program = False  # what follows `--` is nobody's options
+
+    def parse(self, arguments: list[str]) -> Asked:
+        asked = Asked(command=None)
+        if self.takes_program and "--" in arguments:
+            at = arguments.index("--")
+            arguments, asked.command = arguments[:at], arguments[at + 1 :]
+        return self.parse_intermixed_args(arguments, asked)
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(self._exit_code, f"{self.prog}: {message}\n")
+
+
+def common_options(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
+    parser.add_argument("--socket", metavar="PATH", help="of the daemon")
+
+
+def ids(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="+", metavar="ID", help="or its first letters, 4 or more")
+
+
+def worded(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """For `type=`: argparse drops the message of a ValueError."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+
+    return parsed
+
+
+def whole_number(text: str) -> int:
+    if not text.lstrip("-").isdecimal() or len(text) > 18:
+        raise ValueError(f"{text[:40]!r} is no whole number")
+    return int(text)
+
+
+duration = worded(parse_duration)
+integer = worded(whole_number)
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(encoded(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def note(message: str) -> None:
+    print(f"jobctl: {message}", file=sys.stderr)

@@ -1,0 +1,109 @@
+"""Draws tables: pleasant on a terminal, whole in a pipe.
+
+rich is imported to draw on a terminal and for nothing else.  In a pipe nothing is cut off or
+coloured, so that `jobctl list | grep` finds what is there.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+STYLES = {
+    "running": "cyan",
+    "pending_retry": "yellow",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "magenta",
+    "unauthorized": "bold red",
+}
+NARROW = 80  # columns; below it the less important ones are left out
+
+
+class Column:
+    __slots__ = ("cut", "extra", "heading", "right")
+
+    def __init__(
+        self, heading: str, *, right: bool = False, cut: bool = False, extra: bool = False
+    ) -> None:
+        self.heading = heading
+        self.right = right
+        self.cut = cut  # may be shortened where the terminal is narrow
+        self.extra = extra  # left out there
+
+
+def table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, title: str | None = None
+) -> None:
+    """Prints `rows` of printable text; a status is coloured wherever it stands."""
+    lines = list(rows)
+    if sys.stdout.isatty():
+        _rich_table(columns, lines, title)
+    else:
+        if title:
+            print(title)
+        _plain_table(columns, lines)
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """`name  value`, one a line."""
+    shown = list(pairs)
+    if sys.stdout.isatty():
+        _rich_facts(shown)
+        return
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        print(f"{name:<{width}}  {value}".rstrip())
+
+
+def _plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    cells = [[column.heading for column in columns], *rows]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(columns))]
+    for row in cells:
+        padded = [
+            f"{cell:>{width}}" if column.right else f"{cell:<{width}}"
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ]
+        print("  ".join(padded).rstrip())
+
+
+def _rich_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], title: str | None
+) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    kept = [n for n, c in enumerate(columns) if console.width >= NARROW or not c.extra]
+    drawn = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title=title,
+        title_justify="left", title_style="bold",
+    )  # fmt: skip
+    for n in kept:
+        column = columns[n]
+        drawn.add_column(
+            column.heading, justify="right" if column.right else "left",
+            no_wrap=True, overflow="ellipsis" if column.cut else "fold",
+            min_width=None if column.cut else max([0, *(len(row[n]) for row in rows)]),
+        )  # fmt: skip
+    for row in rows:
+        drawn.add_row(*(Text(row[n], style=STYLES.get(row[n], "")) for n in kept))
+    console.print(drawn)
+
+
+def _rich_facts(pairs: Sequence[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(Text(name), Text(value, style=STYLES.get(value, "")))
+    Console(highlight=False).print(grid)

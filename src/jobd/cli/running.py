@@ -1,0 +1,116 @@
+"""`jobctl run`: a job in place of a program, with its output, its exit code and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from jobd.cli.arguments import Asked, Parser, note
+from jobd.cli.fields import field_options, submission_of
+from jobd.client.connection import Connection
+from jobd.errors import JobdError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+EXIT_FAILED = 1
+EXIT_TIMEOUT = 124
+EXIT_OWN = 125
+EXIT_CANCELLED = 130
+
+
+def run_options(parser: Parser) -> None:
+    parser.usage = (
+        "jobctl run TARGET [METHOD] [ARG… NAME=TEXT… NAME:=JSON…] [options]\n"
+        "       jobctl run [options] -- PROGRAM [ARG…]"
+    )
+    parser.takes_program = True
+    parser.add_argument("words", nargs="*", metavar="TARGET …", help="package.module:Name")
+    field_options(parser)
+
+
+def run(asked: Asked) -> int:
+    """Not retried unless asked.  Where the connection is lost, goes on where it was."""
+    client = asked.client()
+    id = client.call("submit", {"retry_attempts": 0, **submission_of(asked)})["id"]
+    with _Interrupts(client.socket, id):
+        if not asked.json:
+            for chunk in client.follow(id):
+                out = sys.stderr if chunk["stream"] == "stderr" else sys.stdout
+                out.flush()
+                out.buffer.write(chunk["data"].encode())
+                out.buffer.flush()
+        document = client.wait([id])["jobs"][0]
+    asked.tell(document)
+    code = code_of(document)
+    failure = document["failure"]
+    if failure is not None and failure["kind"] not in ("exit", "signal"):
+        note(f"job {id} {document['status']}: {failure['message']}")
+    return code
+
+
+def code_of(document: dict[str, Any]) -> int:
+    """What a shell would have seen of the job's last attempt."""
+    if document["status"] == "completed":
+        return 0
+    if document["status"] == "cancelled":
+        return EXIT_CANCELLED
+    failure = document["failure"]
+    kind, code = failure["kind"], failure["exit_code"]
+    if kind == "signal":
+        return 128 + signal.Signals[failure["signal"]].value
+    if kind == "timeout":
+        return EXIT_TIMEOUT
+    if kind == "spawn":
+        return code if code in (126, 127) else EXIT_OWN
+    if kind == "exception" or (kind == "exit" and document.get("target") is not None):
+        return EXIT_FAILED
+    if kind == "exit" and code is not None:
+        return int(code)
+    return EXIT_OWN
+
+
+class _Interrupts:
+    """The first Ctrl-C cancels the job, whose output is then followed to its end; the second
+    leaves it as it is.
+
+    The signal's handler sends by a connection of its own and waits for nothing: the reading
+    that it interrupts goes on as if nothing had been.
+    """
+
+    def __init__(self, socket: str, id: str) -> None:
+        self._socket = socket
+        self._id = id
+        self._cancelling: Connection | None = None
+        self._previous: Any = None
+
+    def __enter__(self) -> None:
+        self._previous = signal.signal(signal.SIGINT, self._interrupted)
+
+    def __exit__(self, *ended: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+        if self._cancelling is not None:
+            self._cancelling.close()
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        if self._cancelling is not None:
+            _say(f"job {self._id} is left to itself")
+            raise KeyboardInterrupt
+        try:
+            self._cancelling = Connection(self._socket)
+            self._cancelling.send("cancel", {"id": self._id})
+        except JobdError as error:
+            _say(f"job {self._id} goes on, it could not be cancelled: {error}")
+            raise KeyboardInterrupt from error
+        _say(f"cancelling job {self._id}; again to leave it to itself")
+
+
+def _say(message: str) -> None:
+    """A note from inside a signal's handler, where sys.stderr may be in the middle of a write."""
+    os.write(2, f"jobctl: {message}\n".encode())
+
+
+VERBS = {"run": (run_options, run)}

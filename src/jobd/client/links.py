@@ -1,0 +1,164 @@
+"""Connections to the daemon on asyncio: one of one's own, and one that calls share."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from jobd.client.connection import CHUNK_BYTES, LATE_S, unavailable
+from jobd.client.protocol import ConnectionLost, Note, Reply, Wire
+from jobd.errors import DaemonUnavailable, JobdError
+
+
+class Link:
+    """One connection; one task at a time receives from it."""
+
+    def __init__(
+        self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.path = path
+        self._reader = reader
+        self._writer = writer
+        self._wire = Wire(path)
+        self._received: deque[Reply | Note] = deque()
+
+    @classmethod
+    async def open(cls, path: str) -> Link:
+        """DaemonUnavailable where nobody answers."""
+        return cls(path, *await _open(path))
+
+    async def call(self, method: str, params: Mapping[str, Any]) -> Any:
+        """The result; raises the refusal, ConnectionLost."""
+        request = await self.send(method, params)
+        while True:
+            message = await self.receive()
+            if isinstance(message, Reply) and message.id in (request, None):
+                if message.error is not None:
+                    raise message.error
+                return message.result
+
+    async def send(self, method: str, params: Mapping[str, Any]) -> int:
+        request, line = self._wire.request(method, params)
+        await self.write(line)
+        return request
+
+    def line(self, method: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
+        """For `write`: the request's id, before it can be answered."""
+        return self._wire.request(method, params)
+
+    async def write(self, line: bytes) -> None:
+        try:
+            self._writer.write(line)
+            await self._writer.drain()
+        except OSError as exc:
+            raise self.lost(exc) from exc
+
+    async def receive(self) -> Reply | Note:
+        """The next message, whatever it answers."""
+        while not self._received:
+            try:
+                chunk = await self._reader.read(CHUNK_BYTES)
+            except OSError as exc:
+                raise self.lost(exc) from exc
+            if not chunk:
+                raise self.lost("it closed the connection")
+            self._received += self._wire.receive(chunk)
+        return self._received.popleft()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def lost(self, why: object) -> ConnectionLost:
+        return ConnectionLost(f"lost jobd on {self.path}: {why}", socket=self.path)
+
+
+class SharedLink:
+    """A connection on which many calls are under way; a task of its own receives."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[int, tuple[int, asyncio.Future[Any]]] = {}  # with the line's length
+        self._end: JobdError | None = None
+        self._receiver = asyncio.create_task(self._receive(), name="jobd client")
+
+    @property
+    def usable(self) -> bool:
+        """Not after a loss, nor on another loop than the one it was opened on."""
+        return self._end is None and self._loop is asyncio.get_running_loop()
+
+    async def call(
+        self, method: str, params: Mapping[str, Any], deadline: float | None = None
+    ) -> Any:
+        """The result; raises the refusal, ConnectionLost, TimeoutError well after `deadline`."""
+        request, line = self._link.line(method, params)
+        answer = self._loop.create_future()
+        if self._end is not None:
+            raise self._end
+        self._due[request] = (len(line), answer)
+        try:
+            async with asyncio.timeout(_seconds_left(deadline)):
+                await self._link.write(line)
+                return await answer
+        except TimeoutError:
+            raise TimeoutError(f"jobd on {self._link.path} does not answer") from None
+        finally:
+            self._due.pop(request, None)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # a write that failed first has told the same already
+
+    async def aclose(self) -> None:
+        if self._loop is asyncio.get_running_loop():
+            self._receiver.cancel()
+            await asyncio.wait([self._receiver])
+            self._link.close()
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                message = await self._link.receive()
+                if isinstance(message, Reply):
+                    self._settle(message)
+        except JobdError as error:
+            self._end = error
+        except asyncio.CancelledError:
+            self._end = self._link.lost("the client was closed")
+        for _, answer in self._due.values():
+            if not answer.done():
+                answer.set_exception(self._end)
+
+    def _settle(self, reply: Reply) -> None:
+        request = reply.id
+        if request is None:
+            # Refused unread: too long a line, and no line is longer than the longest.  The
+            # connection closes next; the other calls see a loss and are made again.
+            request = max(self._due, key=lambda number: self._due[number][0], default=None)
+        _, answer = self._due.get(request or 0, (0, None))
+        if answer is None or answer.done():  # nobody waits any more
+            return
+        if reply.error is not None:
+            answer.set_exception(reply.error)
+        else:
+            answer.set_result(reply.result)
+
+
+def _seconds_left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0) + LATE_S
+
+
+if sys.platform == "win32":
+
+    async def _open(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        raise DaemonUnavailable(f"{path}: named pipes come in a later release", socket=path)
+
+else:
+
+    async def _open(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            return await asyncio.open_unix_connection(path)
+        except OSError as exc:
+            raise unavailable(path, exc) from exc

@@ -1,0 +1,53 @@
+"""Keeps the journal's size bounded by what is kept, without ever stopping the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final, Protocol
+
+from jobd.core.commands import Keep
+from jobd.daemon import Daemon
+
+SLICE: Final = 200  # jobs said again in one commit, beside what callers ask for
+
+
+class Segments(Protocol):
+    def due(self, live_bytes: int) -> bool:
+        """Whether the journal holds far more than is needed to tell of the jobs there are."""
+
+    async def oldest_ids(self) -> tuple[Path, list[str]]:
+        """The oldest sealed segment, and the jobs that it introduces."""
+
+    async def drop(self, path: Path) -> None:
+        """It is not needed any more."""
+
+
+class Compaction:
+    def __init__(self, daemon: Daemon, segments: Segments) -> None:
+        self._daemon = daemon
+        self._segments = segments
+        self._grown = asyncio.Event()
+
+    def look(self) -> None:
+        """Called after each commit; costs nothing while there is nothing to do."""
+        if self._due():
+            self._grown.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            await self._grown.wait()
+            while self._due():
+                await self._drop_oldest()
+            self._grown.clear()
+
+    async def _drop_oldest(self) -> None:
+        """Say again what lives in it, and delete it only when that is on disk."""
+        path, ids = await self._segments.oldest_ids()
+        for start in range(0, len(ids), SLICE):
+            await self._daemon.execute(Keep(tuple(ids[start : start + SLICE])))
+        await self._segments.drop(path)
+
+    def _due(self) -> bool:
+        return self._segments.due(self._daemon.engine.live_bytes)

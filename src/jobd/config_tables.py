@@ -1,0 +1,251 @@
+"""The tables of jobd.toml: which keys there are, what each holds, and what it is by default.
+
+A key that comes with a later release is refused with a message that says so, never accepted
+and ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, create_model, model_validator
+
+from jobd import config_values as kind
+from jobd.core.allow import ANY, callable_fault, colon_form, command_fault, env_fault
+from jobd.core.fields import FIELDS, POLICY
+from jobd.core.rules import DAY_S
+from jobd.paths import user_places
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PASS: Final = (
+    "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY",
+    "LC_NUMERIC", "LC_TIME", "LOGNAME", "SHELL", "TMPDIR", "TZ", "USER",
+)  # fmt: skip
+MIB: Final = 1024 * 1024
+
+Count = Annotated[int, PlainValidator(kind.integer(at_least=0))]
+Positive = Annotated[int, PlainValidator(kind.integer(at_least=1))]
+Seconds = Annotated[float, PlainValidator(kind.duration())]
+AboveZero = Annotated[float, PlainValidator(kind.duration(above_zero=True))]
+Switch = Annotated[bool, PlainValidator(kind.switch)]
+Text = Annotated[str, PlainValidator(kind.text)]
+Absolute = Annotated[Path, PlainValidator(kind.path)]
+MaybePath = Annotated[Path | None, PlainValidator(kind.path)]
+Paths = Annotated[tuple[Path, ...], PlainValidator(kind.array(kind.path, "absolute paths"))]
+Names = Annotated[tuple[str, ...], PlainValidator(kind.array(kind.env_name, "names"))]
+Environment = Annotated[dict[str, str], PlainValidator(kind.environment)]
+
+OnStop = Annotated[Literal["leave", "stop"], PlainValidator(kind.choice("leave", "stop"))]
+Strays = Annotated[Literal["kill", "leave"], PlainValidator(kind.choice("kill", "leave"))]
+Fsync = Annotated[
+    Literal["always", "interval", "never"],
+    PlainValidator(kind.choice("always", "interval", "never")),
+]
+Start = Annotated[Literal["exec"], PlainValidator(kind.choice("exec", later=("fork",)))]
+Level = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    PlainValidator(kind.choice("debug", "info", "warning", "error")),
+]
+Form = Annotated[Literal["text", "json"], PlainValidator(kind.choice("text", "json"))]
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, by the keys of the file, what is not set left out."""
+        names = {name: field.alias or name for name, field in type(self).model_fields.items()}
+        values = {key: getattr(self, name) for name, key in names.items()}
+        return {key: _plain(value) for key, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Table():
+            return value.plain()
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case tuple():
+            return [_plain(item) for item in value]
+        case Path():
+            return str(value)
+        case _:
+            return value
+
+
+class DaemonTable(Table):
+    later = frozenset({"group", "strict_queues", "aging"})
+
+    socket: Absolute = Field(default_factory=lambda: Path(user_places().socket))
+    state_dir: Absolute = Field(default_factory=lambda: Path(user_places().state_dir))
+    log_dir: Absolute = Field(default_factory=lambda: Path(user_places().log_dir))
+    max_running: Positive = Field(default_factory=_cpus)
+    max_pending: Positive = 1_000_000
+    # A byte less than a submission of any use needs is no bound but a trap.
+    max_request_bytes: Annotated[int, PlainValidator(kind.size(at_least=4096))] = 8 * MIB
+    max_interruptions: Count = 3
+    on_stop: OnStop = "leave"
+    shutdown_grace: Seconds = 0.0  # or 10 s: by `on_stop`, see below
+    stray_children: Strays = "kill"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grace(cls, given: Any) -> Any:
+        """To those who leave, nothing is gained by waiting; to those who stop, 10 s are due."""
+        if isinstance(given, Mapping) and "shutdown_grace" not in given:
+            return {**given, "shutdown_grace": 10 if given.get("on_stop") == "stop" else 0}
+        return given
+
+
+class JournalTable(Table):
+    fsync: Fsync = "always"
+    interval: AboveZero = 1.0
+    segment_bytes: Annotated[int, PlainValidator(kind.size(at_least=64 * 1024))] = 16 * MIB
+
+
+class RetentionTable(Table):
+    completed: Seconds = 7 * DAY_S
+    failed: Seconds = 7 * DAY_S
+    cancelled: Seconds = 7 * DAY_S
+    max_jobs: Annotated[int | None, PlainValidator(kind.integer())] = None
+
+
+class PythonTable(Table):
+    later = frozenset({"preload"})
+
+    executable: Absolute = Field(default_factory=lambda: Path(sys.executable))  # the daemon's own
+    path: Paths = ()
+    cwd: MaybePath = None
+    env: Environment = Field(default_factory=dict)
+    start: Start = "exec"
+
+
+class EnvTable(Table):
+    passed: Names = Field(default=DEFAULT_PASS, alias="pass")
+    set: Environment = Field(default_factory=dict)
+
+
+class OutputTable(Table):
+    later = frozenset({"max_bytes"})
+
+    total_max_bytes: Annotated[int | None, PlainValidator(kind.size(at_least=1))] = None
+
+
+class LoggingTable(Table):
+    level: Level = "info"
+    format: Form = "text"
+    rotate: Annotated[str | int, PlainValidator(kind.rotation)] = "daily"
+    keep: Count = 14
+    max_bytes: Annotated[int, PlainValidator(kind.size(at_least=4096))] = 64 * MIB
+    params: Switch = True
+
+
+def _programs(value: Any) -> tuple[str, ...]:
+    return tuple(kind.array(_without(command_fault), "absolute programs or globs")(value))
+
+
+def _env_names(value: Any) -> tuple[str, ...]:
+    return tuple(kind.array(_without(env_fault), "names")(value))
+
+
+def _without(fault_of: Any) -> kind.Kind:
+    def check(value: Any) -> Any:
+        fault = fault_of(kind.text(value))
+        if fault is not None:
+            raise ValueError(f"{value!r} {fault}")
+        return value
+
+    return check
+
+
+def _callables(value: Any) -> dict[str, tuple[str, ...]]:
+    """By pattern in colon form."""
+    if not isinstance(value, dict):
+        raise ValueError('must be a table of "module:Name" = [methods]')
+    listed: dict[str, tuple[str, ...]] = {}
+    faults = []
+    for pattern, methods in value.items():
+        fault: str | None = (
+            f"must be an array of method names, [] for a function, [{ANY!r}] for all"
+        )
+        if isinstance(methods, list | tuple) and all(isinstance(m, str) for m in methods):
+            fault = callable_fault(pattern, methods)
+            if fault is None and colon_form(pattern) in listed:
+                fault = f"is there twice, as {colon_form(pattern)!r} too"
+            listed[colon_form(pattern)] = tuple(methods)
+        if fault is not None:
+            faults.append(f"{pattern!r}: {fault}")
+    if faults:
+        raise ValueError("; ".join(faults))
+    return listed
+
+
+class AllowTable(Table):
+    commands: Annotated[tuple[str, ...], PlainValidator(_programs)] = ()
+    env: Annotated[tuple[str, ...], PlainValidator(_env_names)] = ()
+    callables: Annotated[dict[str, tuple[str, ...]], PlainValidator(_callables)] = Field(
+        default_factory=dict
+    )
+
+
+class PolicyTable(Table):
+    """Any of the policy fields; what is not given is not decided here."""
+
+    later = frozenset(name for name, field in FIELDS.items() if field.later)
+
+    def given(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in POLICY if name in self.model_fields_set}
+
+
+class QueueTable(PolicyTable):
+    later = PolicyTable.later | {"rate"}
+
+    max_running: Annotated[int | None, PlainValidator(kind.integer(at_least=1))] = None
+
+
+def _policy(table: type[PolicyTable], without: tuple[str, ...] = ()) -> Any:
+    """The table, with the policy fields as its keys, and their checks."""
+    fields: dict[str, Any] = {
+        name: (Annotated[Any, PlainValidator(kind.policy_field(name))], None)
+        for name in POLICY
+        if name not in without
+    }
+    return create_model(table.__name__, __base__=table, **fields)
+
+
+if TYPE_CHECKING:
+
+    class Defaults(PolicyTable): ...
+
+    class Queue(QueueTable): ...
+
+else:
+    Defaults, Queue = _policy(PolicyTable), _policy(QueueTable, without=("queue",))
+QueueName = Annotated[str, PlainValidator(kind.policy_field("queue"))]
+
+
+class Tables(Table):
+    """A whole jobd.toml."""
+
+    later = frozenset({"limits", "schedules", "access", "dashboard", "metrics", "on"})
+
+    daemon: DaemonTable = Field(default_factory=DaemonTable)
+    journal: JournalTable = Field(default_factory=JournalTable)
+    defaults: Defaults = Field(default_factory=Defaults)
+    retention: RetentionTable = Field(default_factory=RetentionTable)
+    python: PythonTable = Field(default_factory=PythonTable)
+    env: EnvTable = Field(default_factory=EnvTable)
+    output: OutputTable = Field(default_factory=OutputTable)
+    queues: dict[QueueName, Queue] = Field(default_factory=dict)
+    logging: LoggingTable = Field(default_factory=LoggingTable)
+    allow: AllowTable = Field(default_factory=AllowTable)

@@ -1,0 +1,156 @@
+"""The daemon as its callers see it: one object that answers what the RPC methods ask.
+
+It holds the config that is in force, and is where a reload changes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import jobd
+from jobd import config as configs
+from jobd.admission import Admission
+from jobd.clock import Clock
+from jobd.config import Config
+from jobd.core.allow import Admitted, Refused
+from jobd.core.commands import Command, Follow
+from jobd.core.engine import Engine
+from jobd.core.job import Job, Policy
+from jobd.core.moment import Moment
+from jobd.daemon import Daemon
+from jobd.hub import Hub
+from jobd.joblog import JobLog
+from jobd.journal.store import Store
+from jobd.rpc.backend import Identity, Outputs, Reloaded
+from jobd.supervisor.settings import LaunchSettings
+from jobd.tally import Tally
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+COUNT_REFUSALS_S: Final = 1.0
+
+
+class Policies:
+    """The config in force, and what is derived from it."""
+
+    def __init__(self, load: Callable[[], Config]) -> None:
+        """`load` reads it anew.  Raises ConfigError."""
+        self.load = load
+        self.follow(load())
+
+    def follow(self, config: Config) -> None:
+        self.config = config
+        self.environment = config.environment(os.environ)
+        self.admission = Admission(config.allow, self.environment["PATH"])
+
+    def admit(self, job: Job) -> Admitted | Refused:
+        """Whether a job that is about to start is still on the list."""
+        return self.admission.judge(json.loads(job.call))
+
+    def launch(self) -> LaunchSettings:
+        """What the supervisor needs to start a job."""
+        python, daemon = self.config.python, self.config.daemon
+        return LaunchSettings(
+            python=str(python.executable),
+            python_path=[str(path) for path in python.path],
+            python_cwd=None if python.cwd is None else str(python.cwd),
+            python_env=python.env,
+            env=self.environment,
+            socket=str(daemon.socket),
+            stray=daemon.stray_children,
+            patterns=self.config.allow.patterns,
+        )
+
+
+class Front:
+    """Satisfies `rpc.backend.Backend`."""
+
+    def __init__(
+        self, *, daemon: Daemon, hub: Hub, clock: Clock, policies: Policies, store: Store,
+        joblog: JobLog, tally: Tally, outputs: Outputs, pid_of: Callable[[str], int | None],
+        stop: Callable[[bool], None], reloaded: Callable[[Config], None],
+    ) -> None:  # fmt: skip
+        self.hub = hub
+        self.outputs = outputs
+        self.pid_of = pid_of
+        self._daemon = daemon
+        self._clock = clock
+        self._policies = policies
+        self._store = store
+        self._joblog = joblog
+        self._tally = tally
+        self._stop = stop
+        self._reloaded = reloaded
+        self._started = clock.now()
+        self._counting: asyncio.TimerHandle | None = None
+
+    # The loop.
+
+    async def execute(self, command: Command) -> Any:
+        return await self._daemon.execute(command)
+
+    async def ask(self, question: Callable[[Engine, Moment], T]) -> T:
+        return await self._daemon.ask(question)
+
+    def now(self) -> Moment:
+        return self._clock.now()
+
+    # Submissions.
+
+    def policy(self, fields: Mapping[str, Any], *, is_command: bool) -> Policy:
+        return self._policies.config.policy(fields, is_command=is_command)
+
+    def authorise(self, call: Mapping[str, Any]) -> Admitted | Refused:
+        return self._policies.admission.judge(call)
+
+    def refused(self, peer: str, call: Mapping[str, Any], why: str) -> None:
+        self._joblog.refused(peer, call, why, self._clock.now().wall)
+        if self._counting is None:
+            loop = asyncio.get_running_loop()
+            self._counting = loop.call_later(COUNT_REFUSALS_S, self._count_refusals)
+
+    def _count_refusals(self) -> None:
+        """The second is over: what was beyond its limit is told as a number."""
+        self._counting = None
+        self._joblog.settle(self._clock.now().wall)
+
+    # What is not in the engine.
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(
+            version=jobd.__version__, pid=os.getpid(), started_at=self._started.wall,
+            config=self._policies.config.path,
+        )  # fmt: skip
+
+    def stats(self) -> Mapping[str, Any]:
+        now = self._clock.now()
+        return {
+            "uptime_s": round(now.boot - self._started.boot, 3),
+            "journal": self._store.stats(),
+            **self._tally.summary(now.wall),
+        }
+
+    async def reload(self) -> Reloaded:
+        """Raises ConfigError; then the old config stays."""
+        running = self._policies.config
+        config, changed, restart = configs.reloaded(running, self._policies.load())
+        self._policies.follow(config)
+        self._reloaded(config)
+        await self._daemon.execute(Follow(config.rules()))
+        log.info("reloaded changed=%s restart=%s", ",".join(changed), ",".join(restart))
+        return Reloaded(changed, restart)
+
+    def shutdown(self, *, drain: bool) -> None:
+        self._stop(drain)
+
+    @property
+    def max_request_bytes(self) -> int:
+        return self._policies.config.daemon.max_request_bytes

@@ -1,0 +1,215 @@
+"""One attempt under way: who runs it, who belongs to it, and what it has cost so far."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+
+from jobd.keeper import files, posix, tree
+from jobd.keeper.protocol import ATTEMPT, JOB_ID, VERSION
+
+assert sys.platform != "win32"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jobd.keeper.protocol import Message
+
+# A process that is younger than this and whose pid is at most so far below the newest one can
+# only have descendants in between: within that time no machine goes through all pids.
+YOUNG_S = 0.2
+NEAR_PIDS = 512
+
+
+class Attempt:
+    __slots__ = (
+        "born", "cpu_s", "directory", "id", "is_callable", "killed", "max_rss", "number", "over",
+        "pid", "start_ticks", "started_at", "stderr", "stdout", "stopping", "stray",
+    )  # fmt: skip
+
+    def __init__(self, launch: Message, pid: int) -> None:
+        self.id: str = launch["id"]
+        self.number: int = launch["attempt"]
+        self.directory: str = launch["directory"]
+        self.stdout: str = launch["stdout"]
+        self.stderr: str = launch["stderr"]
+        self.stray: str = launch["stray"]
+        self.is_callable: bool = launch["call"] is not None
+        self.pid = pid
+        self.started_at = time.time()
+        self.born = time.monotonic()
+        process = tree.read(pid)
+        self.start_ticks = process.started if process else None
+        self.stopping = False
+        self.killed = False
+        self.over = False  # its main process has ended, and is not reaped yet
+        self.cpu_s = 0.0  # of its orphans
+        self.max_rss = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.id, self.number
+
+    # Its processes.
+
+    def signal(self, number: int, mains: Mapping[int, Attempt]) -> None:
+        """To the whole tree: the group at once, so that nobody forks away from under it."""
+        with contextlib.suppress(PermissionError):  # all of them another user's by setuid
+            os.killpg(self.pid, number)
+        for process in self.processes(mains):
+            if process.living and process.group != self.pid:
+                process.signal(number)
+
+    def survivors(self, mains: Mapping[int, Attempt]) -> list[tree.Process]:
+        """Who lives on although the main process has ended.  Reaps the dead among its orphans."""
+        if self._is_last_child():
+            return []
+        living = []
+        for process in self.processes(mains, self._possible_pids()):
+            if process.living:
+                living.append(process)
+            elif process.parent == os.getpid() and process.pid != self.pid:
+                self.add_cost(process.pid)
+        return living
+
+    def processes(
+        self, mains: Mapping[int, Attempt], pids: Iterable[int] | None = None
+    ) -> list[tree.Process]:
+        """The attempt's whole tree, as it is now; `pids` are the only ones to look at."""
+        found = tree.scan(pids)
+        keeper = os.getpid()
+        roots = [
+            process.pid
+            for process in found.values()
+            if process.parent == keeper
+            and (process.pid == self.pid if process.pid in mains else self._owns(process, mains))
+        ]
+        return tree.descendants(roots, found)
+
+    def add_cost(self, orphan: int) -> None:
+        """Reaps a dead orphan of this attempt, on its account."""
+        _, _, usage = os.wait4(orphan, os.WNOHANG)
+        self.cpu_s += usage.ru_utime + usage.ru_stime
+        self.max_rss = max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss))
+
+    def _owns(self, orphan: tree.Process, mains: Mapping[int, Attempt]) -> bool:
+        """Whether an orphan that the kernel gave to the keeper comes from this attempt."""
+        if self.pid in (orphan.session, orphan.group):
+            return True
+        marker = tree.marker(orphan.pid)
+        if marker is not None:
+            return marker == self.key
+        # It left the session with an environment of its own.  Nobody else can be its origin
+        # if this attempt is the only one; with several it stays until the last of them ends.
+        alone = len(mains) == 1 and self.stray == "kill"
+        return alone and self.start_ticks is not None and orphan.started >= self.start_ticks
+
+    def _is_last_child(self) -> bool:
+        """Whether the keeper has no living child at all: then nothing can be left of the tree.
+
+        Asked for children that stopped, the kernel ignores the dead ones, and says ECHILD when
+        there are no others.  So a plain job, alone, costs no look at /proc.
+        """
+        try:
+            os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return False
+
+    def _possible_pids(self) -> Iterable[int] | None:
+        """The only numbers that its descendants can have; None: any."""
+        if time.monotonic() - self.born > YOUNG_S:
+            return None
+        last = tree.last_pid()
+        if last is None or not self.pid <= last <= self.pid + NEAR_PIDS:
+            return None
+        return range(self.pid + 1, last + 1)
+
+    # Its end.
+
+    def conclude(self) -> Message:
+        """Reaps the main process; its outcome is on disk, and is what this returns."""
+        _, status, usage = os.wait4(self.pid, 0)
+        outcome = {
+            "version": VERSION,
+            "id": self.id,
+            "attempt": self.number,
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "ended_at": time.time(),
+            "exit_code": posix.exit_code(status),
+            "signal": posix.exit_signal(status),
+            "cpu_time": round(usage.ru_utime + usage.ru_stime + self.cpu_s, 6),
+            "max_rss": max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss)),
+            "stdout_bytes": files.size(self.stdout),
+            "stderr_bytes": files.size(self.stderr),
+            "callable": self.is_callable,
+        }
+        files.conclude(self.directory, outcome)
+        return outcome
+
+
+def launch(message: Message) -> Attempt:
+    """Starts what the message says, once: claim, room, files, spawn.
+
+    Raises Taken, NoRoom (neither leaves anything behind) and SpawnFailed.
+    """
+    directory = message["directory"]
+    try:
+        claim = files.claim(directory)
+    except OSError as exc:
+        raise _refusal(directory, exc) from None
+    opened = [claim]
+    try:
+        files.prepare(directory, message["call"])
+        opened.append(files.open_output(message["stdout"]))
+        opened.append(files.open_output(message["stderr"]))
+        pid = posix.spawn(
+            message["program"], message["argv"], _environment(message),
+            cwd=message["cwd"], stdout=opened[1], stderr=opened[2],
+        )  # fmt: skip
+        attempt = Attempt(message, pid)
+        files.sign(claim, pid, attempt.start_ticks, attempt.started_at)
+        return attempt
+    except OSError as exc:
+        raise _refusal(directory, exc) from None
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def fail(message: Message, failure: posix.SpawnFailed) -> Message:
+    """The outcome of an attempt that has no process."""
+    outcome = {
+        "version": VERSION,
+        "id": message["id"],
+        "attempt": message["attempt"],
+        "ended_at": time.time(),
+        "exit_code": failure.exit_code,
+        "spawn": failure.message,
+        "stdout_bytes": files.size(message["stdout"]),
+        "stderr_bytes": files.size(message["stderr"]),
+        "callable": message["call"] is not None,
+    }
+    files.conclude(message["directory"], outcome)
+    return outcome
+
+
+def _refusal(directory: str, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
+    """Nothing runs.  Without room, nothing is left of the try either: it may be made again."""
+    if files.no_room(exc):
+        files.discard(directory)
+        return files.NoRoom(str(exc))
+    return posix.SpawnFailed(f"can't make the attempt's files: {exc}", None)
+
+
+def _environment(message: Message) -> dict[str, str]:
+    env: dict[str, str] = message["env"]
+    env[JOB_ID] = message["id"]
+    env[ATTEMPT] = str(message["attempt"])
+    if message["timeout"] is not None:
+        env["JOBD_DEADLINE"] = repr(time.time() + message["timeout"])
+    return env

@@ -1,0 +1,131 @@
+"""The files of one attempt, on the keeper's side: made before the spawn, one renamed after.
+
+Whatever an end needs is allocated before there is anything to end, so that a full disk can
+refuse an attempt but never lose its outcome.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+
+from jobd.keeper.private import make_private
+from jobd.keeper.protocol import (
+    CALL,
+    CLAIM,
+    OUTCOME,
+    OUTCOME_BYTES,
+    PART,
+    RESULT,
+    RESULT_BYTES,
+    VERSION,
+)
+
+assert sys.platform != "win32"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+# What lacks for the moment, and will be there again without anybody mending the job.
+_LACKING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
+
+
+class NoRoom(Exception):
+    """Nothing was started, and nothing is left of it; it may be tried again."""
+
+
+class Taken(Exception):
+    """Somebody else has claimed the attempt: nothing was touched."""
+
+
+def no_room(exc: OSError) -> bool:
+    return exc.errno in _LACKING
+
+
+def claim(directory: str) -> int:
+    """The descriptor of the new claim.  Raises Taken, and OSError."""
+    try:
+        return os.open(f"{directory}/{CLAIM}", _NEW | os.O_EXCL, 0o600)
+    except FileNotFoundError:
+        make_private(directory)
+        return claim(directory)
+    except FileExistsError:
+        raise Taken from None
+
+
+def prepare(directory: str, call: str | None) -> None:
+    """Room for the end is allocated; the call of a callable is there for the child to read."""
+    _reserve(f"{directory}/{OUTCOME}{PART}", OUTCOME_BYTES)
+    if call is not None:
+        _reserve(f"{directory}/{RESULT}{PART}", RESULT_BYTES)
+        fd = os.open(f"{directory}/{CALL}", _NEW | os.O_TRUNC, 0o600)
+        try:
+            write_all(fd, call.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(fd)
+
+
+def open_output(path: str) -> int:
+    """Appends, whoever else writes; the directories are made if need be."""
+    try:
+        return os.open(path, _NEW | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        make_private(os.path.dirname(path))
+        return os.open(path, _NEW | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+
+
+def sign(fd: int, pid: int, start_ticks: int | None, started_at: float) -> None:
+    """Writes into the claim who runs the attempt."""
+    claimed = {"version": VERSION, "pid": pid, "start_ticks": start_ticks, "started_at": started_at}
+    write_all(fd, json.dumps(claimed).encode())
+
+
+def conclude(directory: str, outcome: dict[str, Any]) -> None:
+    """The outcome is there, whole.  Into room that was allocated before the spawn."""
+    part = f"{directory}/{OUTCOME}{PART}"
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(fd, write_all(fd, json.dumps(outcome).encode()))
+    finally:
+        os.close(fd)
+    os.rename(part, f"{directory}/{OUTCOME}")
+
+
+def discard(directory: str) -> None:
+    """The attempt's directory is gone.  One that never was is fine."""
+    try:
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+    except FileNotFoundError:
+        pass
+
+
+def size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0  # removed meanwhile
+
+
+def write_all(fd: int, content: bytes) -> int:
+    """How many bytes that was."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+    return len(content)
+
+
+def _reserve(path: str, length: int) -> None:
+    """A file of zeros that has its blocks; whoever writes it cuts it to size."""
+    fd = os.open(path, _NEW, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, length)
+    finally:
+        os.close(fd)

@@ -1,0 +1,256 @@
+"""The keeper's one loop: requests from a daemon, deaths from the kernel, reports back.
+
+A daemon may go and another may come; what runs does not notice.  The keeper goes when it has
+neither a daemon nor a running attempt.  It holds no descriptor per attempt, and sleeps in one
+`poll` without a time limit.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+from collections import deque
+
+from jobd.keeper import attempt as attempts
+from jobd.keeper import files, posix, tree
+from jobd.keeper.protocol import VERSION, Garbled, Lines, encode
+from jobd.keeper.results import read_result
+
+assert sys.platform != "win32"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobd.keeper.attempt import Attempt
+    from jobd.keeper.protocol import Message
+
+REQUESTS_A_TURN = 8  # so that deaths are seen to while many launches wait
+CHUNK = 256 * 1024
+
+
+class Keeper:
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        listener.setblocking(False)
+        self._daemon: socket.socket | None = None
+        self._lines = Lines()
+        self._requests: deque[Message] = deque()
+        self._unsent = bytearray()
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._mains: dict[int, Attempt] = {}  # the same, by pid
+        self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
+        self._woken = _wake_on_child()
+
+    def run(self) -> None:
+        """Returns when there is nobody left to serve."""
+        while True:
+            ready = self._wait()
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+                self._see_to_deaths()
+            if self._daemon is not None and self._daemon.fileno() in ready:
+                self._receive(self._daemon)
+            for _ in range(min(REQUESTS_A_TURN, len(self._requests))):
+                self._serve(self._requests.popleft())
+            self._send()
+            if self._daemon is not None or self._requests:
+                continue
+            # Only now that the last one was seen to go: there is one daemon at a time, and a
+            # second one waits in the listener's queue.
+            if not self._accept() and not self._attempts:
+                return
+
+    def _wait(self) -> set[int]:
+        """The descriptors that something can be done with."""
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if self._daemon is None:
+            poll.register(self._listener, select.POLLIN)
+        else:
+            writing = select.POLLOUT if self._unsent else 0
+            poll.register(self._daemon, select.POLLIN | writing)
+        return {fd for fd, _ in poll.poll(0 if self._requests else None)}
+
+    # The daemon.
+
+    def _accept(self) -> bool:
+        try:
+            peer, _ = self._listener.accept()
+        except BlockingIOError:
+            return False
+        if not _may_command(peer):
+            peer.close()
+            return False
+        peer.setblocking(False)
+        self._daemon, self._lines, self._unsent = peer, Lines(), bytearray()
+        self._report({
+            "report": "hello", "protocol": VERSION, "pid": os.getpid(),
+            "attempts": [
+                {"id": a.id, "attempt": a.number, "pid": a.pid, "started_at": a.started_at}
+                for a in self._attempts.values()
+            ],
+        })  # fmt: skip
+        self._send()
+        return True
+
+    def _receive(self, daemon: socket.socket) -> None:
+        try:
+            chunk = daemon.recv(CHUNK)
+            self._requests += self._lines.feed(chunk)
+        except BlockingIOError:
+            return
+        except Garbled as exc:
+            _complain(f"the daemon sent {exc}; its connection is closed")
+            chunk = b""
+        except ConnectionError:
+            chunk = b""
+        if not chunk:
+            self._part()
+
+    def _send(self) -> None:
+        if self._daemon is None or not self._unsent:
+            return
+        try:
+            sent = self._daemon.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:  # it went while it was told something; the outcome files know it
+            self._part()
+            return
+        del self._unsent[:sent]
+
+    def _part(self) -> None:
+        """What was asked for is still done; what can't be told is in the outcome files."""
+        if self._daemon is not None:
+            self._daemon.close()
+            self._daemon = None
+            self._unsent.clear()
+
+    def _report(self, message: Message) -> None:
+        if self._daemon is not None:
+            self._unsent += encode(message)
+
+    # Requests.
+
+    def _serve(self, request: Message) -> None:
+        what = request.get("request")
+        key = request.get("id"), request.get("attempt")
+        running = self._attempts.get(key)  # type: ignore[arg-type]
+        if what == "launch":
+            self._launch(request)
+        elif what == "settle":
+            files.discard(request["directory"])
+        elif running is None:
+            return  # it has ended meanwhile, and its report is on the way
+        elif what == "stop":
+            running.stopping = True
+            running.signal(signal.Signals[request["signal"]], self._mains)
+        elif what == "kill":
+            running.killed = True
+            running.signal(signal.SIGKILL, self._mains)
+            self._conclude_if_gone(running)
+
+    def _launch(self, request: Message) -> None:
+        name = {"id": request["id"], "attempt": request["attempt"]}
+        try:
+            attempt = attempts.launch(request)
+        except files.Taken:
+            self._report({"report": "taken", **name})
+        except files.NoRoom as exc:
+            self._report({"report": "no_room", "why": str(exc), **name})
+        except posix.SpawnFailed as exc:
+            self._report({
+                "report": "ended", "outcome": attempts.fail(request, exc), "result": None
+            })  # fmt: skip
+        else:
+            self._attempts[attempt.key] = self._mains[attempt.pid] = attempt
+            self._report({
+                "report": "launched", **name,
+                "pid": attempt.pid, "started_at": attempt.started_at,
+            })  # fmt: skip
+
+    # Deaths.
+
+    def _see_to_deaths(self) -> None:
+        """Every child that has ended is reaped, except the main process of a tree that lives."""
+        while True:
+            for lingering in list(self._lingering.values()):
+                self._conclude_if_gone(lingering)
+            if self._lingering:
+                # The kernel would name the same unreaped one again and again.
+                self._see_to_each()
+                return
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            self._see_to(ended.si_pid)
+
+    def _see_to_each(self) -> None:
+        for pid, attempt in list(self._mains.items()):
+            if not attempt.over and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                self._see_to(pid)
+
+    def _see_to(self, pid: int) -> None:
+        """One dead child, still unreaped: nobody else can have its pid yet."""
+        attempt = self._mains.get(pid)
+        if attempt is not None:
+            attempt.over = True
+            self._conclude_if_gone(attempt)
+            return
+        orphan = tree.read(pid)
+        owner = self._mains.get(orphan.session) if orphan is not None else None
+        if owner is not None:
+            owner.add_cost(pid)
+        else:
+            os.waitpid(pid, 0)
+
+    def _conclude_if_gone(self, attempt: Attempt) -> None:
+        """Its end is told when its whole tree is gone; until then it lingers.
+
+        A tree that was asked to stop has its grace, also after the main process obeyed;
+        the daemon sends `kill` when that is over.  Each death wakes this loop, so that
+        whoever forked at the wrong moment is found in the next turn.
+        """
+        if not attempt.over:
+            return
+        if attempt.stray == "kill" or attempt.killed:
+            survivors = attempt.survivors(self._mains)
+            if survivors:
+                self._lingering[attempt.pid] = attempt
+                if attempt.killed or not attempt.stopping:
+                    for process in survivors:
+                        process.signal(signal.SIGKILL)
+                return
+        outcome = attempt.conclude()
+        result = read_result(attempt.directory) if attempt.is_callable else None
+        del self._attempts[attempt.key], self._mains[attempt.pid]
+        self._lingering.pop(attempt.pid, None)
+        self._report({"report": "ended", "outcome": outcome, "result": result})
+
+
+def _wake_on_child() -> int:
+    """A descriptor that is readable when a child has ended."""
+    readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Whoever stops jobd's processes stops the daemon; the keeper goes when nothing needs it.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    return readable
+
+
+def _may_command(peer: socket.socket) -> bool:
+    """The same user only (the directory is 0700, but a mode can be changed)."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder) in (0, os.getuid())
+
+
+def _complain(text: str) -> None:
+    os.write(2, f"jobd keeper {os.getpid()}: {text}\n".encode(errors="backslashreplace"))

@@ -1,0 +1,55 @@
+"""Starts the keeper: run by its path, in an interpreter that sees no environment and no site.
+
+    python -I -S -X utf8 …/keeper/main.py start LISTENER     becomes a child subreaper, then
+    python -I -S -X utf8 …/keeper/main.py keep LISTENER      the keeper itself
+
+In two steps, since the system call needs ctypes, and an exec drops what that weighs.
+LISTENER is the number of a listening socket that the daemon hands over.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+assert sys.platform != "win32"
+
+FLAGS = ("-I", "-S", "-X", "utf8")
+
+
+def main(step: str, listener: str) -> None:
+    if step == "start":
+        # Whatever leaked into the daemon without close-on-exec must not reach the jobs.
+        os.closerange(int(listener) + 1, os.sysconf("SC_OPEN_MAX"))
+        _become_subreaper()
+        os.execv(sys.executable, [sys.executable, *FLAGS, __file__, "keep", listener])
+    import socket
+
+    from jobd.keeper.keeper import Keeper
+
+    os.chdir("/")
+    os.umask(0o077)
+    inherited = socket.socket(fileno=int(listener))
+    inherited.set_inheritable(False)
+    Keeper(inherited).run()
+
+
+def _become_subreaper() -> None:
+    from jobd import linux
+
+    try:
+        linux.set_child_subreaper()
+    except OSError as exc:  # no such thing here: a job's group is then all that is reached
+        sys.stderr.write(f"jobd keeper: orphans can't be followed: {exc}\n")
+
+
+def _find_siblings() -> None:
+    """`jobd` need not be importable here: its package is where this file is."""
+    package = type(sys)("jobd")
+    package.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    sys.modules["jobd"] = package
+
+
+if __name__ == "__main__":
+    _find_siblings()
+    main(*sys.argv[1:])

@@ -1,0 +1,97 @@
+"""Starts one process the way a job starts, and says how one ended."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+
+assert sys.platform != "win32"
+
+_SETTABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+class SpawnFailed(Exception):
+    """`exit_code` is what a shell would end with; None where no program is to blame."""
+
+    def __init__(self, message: str, exit_code: int | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+
+
+def spawn(
+    program: str, argv: list[str], env: dict[str, str], *, cwd: str, stdout: int, stderr: int
+) -> int:
+    """The pid of a process in a session of its own: /dev/null (the keeper's own descriptor 0)
+    as input, three descriptors, no signal blocked, ignored or caught.
+
+    Raises SpawnFailed; and OSError if only something lacks, so that it may be tried again.
+
+    `posix_spawn` is vfork underneath and says at once whether the exec worked, so there is no
+    window in which a half-made child of ours exists (docs/decisions/0002-keeper.md).
+    """
+    # The keeper has one thread: changing its own directory for a moment tells a bad `cwd` from
+    # a bad program, and needs no `chdir` action, which Python 3.11 lacks.
+    try:
+        os.chdir(cwd)
+    except OSError as exc:
+        raise SpawnFailed(f"cwd {cwd}: {exc.strerror}", None) from None
+    except ValueError as exc:
+        raise SpawnFailed(f"cwd: {exc}", None) from None
+    try:
+        return os.posix_spawn(
+            program,
+            argv,
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, 0, 0),
+                (os.POSIX_SPAWN_DUP2, stdout, 1),
+                (os.POSIX_SPAWN_DUP2, stderr, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_SETTABLE,
+        )
+    except OSError as exc:
+        if exc.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            raise
+        raise _failure(program, exc) from None
+    except ValueError as exc:  # a NUL, or a `=` in a name: the edge has let it through
+        raise SpawnFailed(f"{program}: {exc}", NOT_EXECUTABLE) from None
+    finally:
+        os.chdir("/")  # or the keeper would keep the job's file system busy
+
+
+def _failure(program: str, exc: OSError) -> SpawnFailed:
+    if exc.errno == errno.ENOENT and os.path.lexists(program):
+        # The kernel says ENOENT for a missing `#!` interpreter (or loader), too.
+        return SpawnFailed(f"{program}: its interpreter does not exist", NOT_EXECUTABLE)
+    if exc.errno == errno.ENOEXEC:
+        why = "neither an executable of this machine nor a script with a #! line"
+        return SpawnFailed(f"{program}: {why}", NOT_EXECUTABLE)
+    code = NOT_FOUND if exc.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE
+    return SpawnFailed(f"{program}: {exc.strerror}", code)
+
+
+def exit_code(status: int) -> int | None:
+    """Of a wait status; None: a signal ended it."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+
+
+def exit_signal(status: int) -> str | None:
+    """The name of the signal that ended it; `SIG40` where it has none."""
+    if not os.WIFSIGNALED(status):
+        return None
+    number = os.WTERMSIG(status)
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def max_rss_bytes(ru_maxrss: int) -> int:
+    return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024

@@ -1,0 +1,260 @@
+"""Wires the edges together; the order in which they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+import jobd
+from jobd import config as configs
+from jobd.clock import SystemClock
+from jobd.compaction import Compaction
+from jobd.config import Config
+from jobd.core.commands import Drain, StopAll
+from jobd.core.decision import Fact
+from jobd.core.engine import Engine
+from jobd.daemon import Daemon
+from jobd.errors import CannotStart, ConfigError
+from jobd.front import Front, Policies
+from jobd.hub import Hub
+from jobd.journal.store import Store
+from jobd.logs import Logs
+from jobd.rpc.methods import Dispatch
+from jobd.rpc.server import Server
+from jobd.rpc.transport import Listener, system_listener
+from jobd.supervisor.output import Output
+from jobd.supervisor.supervisor import Supervisor
+from jobd.tally import Tally
+
+log = logging.getLogger(__name__)
+
+# Beyond a job's own grace, for the kernel to take down what was killed.
+LAST_WAIT_S: Final = 5.0
+
+
+def serve(
+    *, config_path: Path | None = None, state_dir: Path | None = None, socket: Path | None = None,
+    log_level: str | None = None,
+) -> int:  # fmt: skip
+    """The daemon, until it is told to stop: 0.  Raises CannotStart."""
+    load = partial(
+        configs.load, config_path, state_dir=state_dir, socket=socket, log_level=log_level
+    )
+    policies = Policies(load)
+    try:
+        anyio.run(_serve, policies)
+    except BaseExceptionGroup as group:
+        # The first broken promise says why; what fell with it follows from it.
+        promises, bugs = group.split(CannotStart)
+        if promises is None or bugs is not None:
+            raise
+        raise _first(promises) from None
+    return 0
+
+
+def _first(group: BaseExceptionGroup[CannotStart]) -> CannotStart:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, CannotStart)
+    return error
+
+
+async def _serve(policies: Policies) -> None:
+    """The socket first: if that can't be had, nothing else is touched."""
+    config = policies.config
+    listener = system_listener(str(config.daemon.socket))
+    #listener.bind()
+    try:
+        store = Store.open(
+            config.daemon.state_dir, fsync=config.journal.fsync,
+            interval_s=config.journal.interval, segment_bytes=config.journal.segment_bytes,
+        )  # fmt: skip
+        try:
+            await _Service(policies, listener, store).run()
+        finally:
+            await store.aclose()
+    finally:
+        await listener.aclose()
+
+
+class _Service:
+    """One life of the daemon."""
+
+    def __init__(self, policies: Policies, listener: Listener, store: Store) -> None:
+        config = policies.config
+        self._policies = policies
+        self._listener = listener
+        self._store = store
+        self._clock = SystemClock()
+        self._logs = Logs(config, self._clock)
+        self._engine = _replayed(config, store, self._clock.boot_id)
+        self._hub = Hub(self._engine.seq)
+        self._tally = Tally()
+        self._outputs = Output(config.daemon.log_dir, total_max_bytes=config.output.total_max_bytes)
+        self._supervisor = Supervisor(
+            state_dir=config.daemon.state_dir,
+            log_dir=config.daemon.log_dir,
+            settings=policies.launch,
+            report=lambda command: self._daemon.tell(command),
+            jitter=random.random,
+            boot_id=self._clock.boot_id,
+            output=self._outputs,
+        )
+        self._daemon = Daemon(
+            engine=self._engine, journal=store, clock=self._clock, admit=policies.admit,
+            act=self._supervisor.act, announce=self._announce,
+        )  # fmt: skip
+        self._compaction = Compaction(self._daemon, store)
+        self._front = Front(
+            daemon=self._daemon, hub=self._hub, clock=self._clock, policies=policies, store=store,
+            joblog=self._logs.jobs, tally=self._tally, outputs=self._outputs,
+            pid_of=self._supervisor.pid, stop=self.stop, reloaded=self._reloaded,
+        )  # fmt: skip
+        self._server = Server(
+            listener, Dispatch(self._front), request_bytes_max=lambda: self._front.max_request_bytes
+        )
+        self._asked = asyncio.Event()  # to stop
+        self._hurried = asyncio.Event()  # not to wait for what runs
+        self._idle = asyncio.Event()  # nothing runs
+
+    async def run(self) -> None:
+        """Until told to stop, and stopped."""
+        try:
+            async with anyio.create_task_group() as parts:
+                await self._outputs.scan()
+                # Before the loop: until each attempt is settled, nothing may start.
+                await self._supervisor.start(list(self._engine.running.values()))
+                for effect in self._engine.reminders():
+                    self._supervisor.act(effect)
+                parts.start_soon(self._daemon.run)
+                parts.start_soon(self._store.watch)
+                parts.start_soon(self._compaction.run)
+                await self._server.start()
+                with _signals(self.stop, partial(parts.start_soon, self._hang_up)):
+                    self._say_ready()
+                    await self._asked.wait()
+                    await self._wind_down()
+                parts.cancel_scope.cancel()
+        finally:
+            await self._supervisor.aclose(leave=True)
+            self._outputs.close()
+            self._logs.close()
+
+    def stop(self, drain: bool = True) -> None:
+        """As SIGTERM; the second time, and without `drain`, what runs is not waited for."""
+        if self._asked.is_set() or not drain:
+            self._hurried.set()
+        self._asked.set()
+
+    async def _wind_down(self) -> None:
+        """Requests are served to the end; then the loop finishes what has arrived."""
+        daemon = self._policies.config.daemon
+        log.info("stopping running=%d on_stop=%s", len(self._engine.running), daemon.on_stop)
+        await self._daemon.execute(Drain(on=True))
+        await self._until_idle(daemon.shutdown_grace, self._hurried)
+        if daemon.on_stop == "stop" and self._engine.running:
+            await self._daemon.execute(StopAll())
+            grace_s = max(job.policy.kill_grace for job in self._engine.running.values())
+            await self._until_idle(grace_s + LAST_WAIT_S, asyncio.Event())
+        await self._server.aclose()
+        self._daemon.close()
+        log.info("stopped left_running=%d", len(self._engine.running))
+
+    async def _until_idle(self, within_s: float, hurry: asyncio.Event) -> None:
+        """Returns when nothing runs, or in time, or when hurried."""
+        self._idle.clear()
+        if not self._engine.running:
+            return
+        with anyio.move_on_after(within_s):
+            async with anyio.create_task_group() as either:
+                for event in (self._idle, hurry):
+                    either.start_soon(_then_cancel, event, either.cancel_scope)
+
+    def _announce(self, facts: Sequence[Fact]) -> None:
+        """What is on disk may be known.  The hub is last: whoever it wakes finds the log written."""
+        self._logs.jobs.announce(facts)
+        self._tally.announce(facts)
+        self._hub.announce(facts)
+        self._compaction.look()
+        if not self._engine.running:
+            self._idle.set()
+
+    async def _hang_up(self) -> None:
+        """SIGHUP: somebody moved the logs, or edited the config."""
+        self._logs.reopen()
+        try:
+            await self._front.reload()
+        except ConfigError as exc:
+            log.error("not_reloaded why=%s", exc)  # noqa: TRY400 the fault is in the file
+
+    def _reloaded(self, config: Config) -> None:
+        self._logs.follow(config)
+        self._outputs.total_max_bytes = config.output.total_max_bytes
+
+    def _say_ready(self) -> None:
+        counts = " ".join(f"{status}={n}" for status, n in self._engine.counts.items() if n)
+        log.info("started version=%s pid=%d %s", jobd.__version__, os.getpid(), counts)
+        print(f"jobd {jobd.__version__} listens on {self._listener.address}", file=sys.stderr)
+
+
+def _replayed(config: Config, store: Store, boot_id: str) -> Engine:
+    """The engine as the journal has it.
+
+    Nothing of a replay is garbage, and a collector that looks for some doubles its time;
+    afterwards all of it is frozen, or each full collection would stall the loop.
+    """
+    engine = Engine(config.rules(), boot_id=boot_id)
+    gc.disable()
+    try:
+        for seq, records in store.recovered:
+            engine.replay(seq, records)
+        engine.seq = store.next_seq - 1
+    finally:
+        gc.enable()
+    gc.freeze()
+    return engine
+
+
+async def _then_cancel(event: asyncio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+class _signals:  # noqa: N801 reads as a statement
+    """While inside, signals are heard on the loop."""
+
+    def __init__(self, stop: Callable[[], None], hang_up: Callable[[], object]) -> None:
+        self._heard: dict[int, Callable[[], object]] = {
+            signal.SIGTERM: stop,
+            signal.SIGINT: stop,
+        }
+        if sys.platform != "win32":
+            self._heard[signal.SIGHUP] = hang_up
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number, act in self._heard.items():
+            if sys.platform == "win32":
+                signal.signal(number, lambda *_, act=act: loop.call_soon_threadsafe(act))
+            else:
+                loop.add_signal_handler(number, act)
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._heard:
+            if sys.platform == "win32":
+                signal.signal(number, signal.SIG_DFL)
+            else:
+                loop.remove_signal_handler(number)

@@ -1,0 +1,161 @@
+"""Jobs and events in the shapes that clients see; what they may not see is left out."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from jobd.core import records
+from jobd.core.decision import Fact
+from jobd.core.fields import FIELDS
+from jobd.core.job import Ended, Failure, Job
+from jobd.instants import rfc3339
+
+# Of a submission, what is shown as it was given; the rest is policy, or shown in another form.
+_AS_GIVEN: Final = tuple(
+    (name, list(field.default) if isinstance(field.default, tuple) else field.default)
+    for name, field in FIELDS.items()
+    if not field.later and not field.policy and name not in {"env", "run_at", "request_id"}
+)
+_POLICY: Final = tuple(name for name, field in FIELDS.items() if field.policy and not field.later)
+_NOT_LISTED: Final = frozenset({"args", "kwargs"})
+
+
+def document(job: Job, pid: int | None) -> dict[str, Any]:
+    """All of a job; `pid` is that of its live attempt."""
+    call = json.loads(job.call)
+    shown = _common(job, call)
+    shown["env"] = list(call.get("env", ()))  # the names; values are nobody's business
+    shown["result"] = json.loads(job.history.result) if job.history else None
+    shown["attempts"] = _attempts(job, pid)
+    return shown
+
+
+def summary(job: Job, call: dict[str, Any]) -> dict[str, Any]:
+    """A job as `list` shows it.  `call` is the parsed `job.call`."""
+    shown = {name: value for name, value in _common(job, call).items() if name not in _NOT_LISTED}
+    if shown["failure"] is not None:
+        del shown["failure"]["traceback"]
+    return shown
+
+
+def event(fact: Fact) -> dict[str, Any]:
+    """One record, less what only `status` shows."""
+    record = fact.record
+    shown = {
+        "seq": fact.seq,
+        "at": rfc3339(record.at),
+        "type": EVENT_TYPES[type(record)],
+        "id": fact.job.id,
+        "status": fact.status,
+        "attempt": _attempt_of(fact),
+        "queue": fact.job.policy.queue,
+    }
+    match record:
+        case records.Submitted() | records.RetryRequested():
+            shown["run_at"] = rfc3339(record.run_at)
+        case records.Retried() | records.Interrupted():
+            shown["run_at"] = rfc3339(record.run_at)
+            shown["failure"] = _brief(record.ended.failure)
+        case records.Failed():
+            shown["failure"] = _brief(record.failure)
+        case records.StopRequested():
+            shown["why"] = record.why
+    return shown
+
+
+# What compaction says again is no event.
+EVENT_TYPES: Final = {
+    kind: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+    for kind in records.Record.__args__
+    if kind is not records.Kept
+}
+
+
+def _common(job: Job, call: dict[str, Any]) -> dict[str, Any]:
+    history = job.history
+    shown: dict[str, Any] = {
+        "id": job.id,
+        "status": job.status,
+        "stopping": job.running.stopping if job.running else None,
+        "submitted_at": rfc3339(job.submitted_at),
+        "submitted_by": job.by,
+        "run_at": rfc3339(job.run_at),
+        "started_at": _instant(job.started_at),
+        "finished_at": _instant(history.finished_at if history else None),
+        "attempt": job.attempt,
+        "retries_left": job.retries_left,
+        "progress": None,
+        "failure": _failure(history.failure if history else None),
+    }
+    for name, default in _AS_GIVEN:
+        shown[name] = call.get(name, default)
+    for name in _POLICY:
+        value = getattr(job.policy, name)
+        shown[name] = list(value) if isinstance(value, tuple) else value
+    return shown
+
+
+def _attempts(job: Job, pid: int | None) -> list[dict[str, Any]]:
+    """The first and the last that ended, then the one that runs."""
+    history, running = job.history, job.running
+    shown = [_ended(ended) for ended in (*history.first, *history.last)] if history else []
+    if running is not None:
+        live = dict.fromkeys(_ATTEMPT_FIELDS)
+        live.update(attempt=running.number, pid=pid, started_at=rfc3339(running.started_at))
+        shown.append(live)
+    return shown
+
+
+_ATTEMPT_FIELDS: Final = (
+    "attempt", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal", "cpu_time",
+    "max_rss", "failure",
+)  # fmt: skip
+
+
+def _ended(ended: Ended) -> dict[str, Any]:
+    shown = {name: getattr(ended, name) for name in _ATTEMPT_FIELDS}
+    shown["started_at"] = rfc3339(ended.started_at)
+    shown["finished_at"] = rfc3339(ended.finished_at)
+    shown["failure"] = _failure(ended.failure)
+    return shown
+
+
+def _failure(failure: Failure | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    return {
+        "kind": failure.kind,
+        "message": failure.message,
+        "exit_code": failure.exit_code,
+        "signal": failure.signal,
+        "traceback": failure.traceback,
+    }
+
+
+def _brief(failure: Failure | None) -> dict[str, Any] | None:
+    return None if failure is None else {"kind": failure.kind, "message": failure.message}
+
+
+def _attempt_of(fact: Fact) -> int:
+    """The record's own, where it has one: by now the next attempt may have begun."""
+    match fact.record:
+        case records.Submitted():
+            return 0
+        case records.Started(attempt=attempt) | records.NeverRan(attempt=attempt):
+            return attempt
+        case (
+            records.Completed(ended=Ended(attempt=attempt))
+            | records.Retried(ended=Ended(attempt=attempt))
+            | records.Interrupted(ended=Ended(attempt=attempt))
+            | records.Failed(ended=Ended(attempt=attempt))
+            | records.Cancelled(ended=Ended(attempt=attempt))
+        ):
+            return attempt
+        case _:
+            return fact.job.attempt
+
+
+def _instant(at: float | None) -> str | None:
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,187 @@
+"""The table of methods, and those that are short.
+
+A method translates, and does nothing else: parameters to a command or a question, what comes
+of it to a result.  What a command means is the engine's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from jobd.core.commands import Remove, Retry, Submission, Submit
+from jobd.core.engine import Engine
+from jobd.errors import ConfigError, InvalidParams, MethodNotFound
+from jobd.instants import rfc3339
+from jobd.rpc import params as p
+from jobd.rpc.backend import Backend
+from jobd.rpc.call import Call
+from jobd.rpc.documents import document
+from jobd.rpc.faults import LATER, Params, validated
+from jobd.rpc.jsonrpc import Request
+from jobd.rpc.listing import list_jobs
+from jobd.rpc.logs import logs
+from jobd.rpc.lookup import find, whole
+from jobd.rpc.streams import events, unsubscribe
+from jobd.rpc.submission import submission
+from jobd.rpc.waiting import cancel, drain, wait
+
+PROTOCOL: Final = 1
+
+_SLICE: Final = 100  # submissions checked in one turn of the loop
+
+
+async def submit(backend: Backend, call: Call, given: Any) -> dict[str, Any]:
+    """Durable when it returns."""
+    [submittal] = await backend.execute(Submit((submission(backend, call.peer, given),)))
+    answer: dict[str, Any] = submittal._asdict()
+    return answer
+
+
+async def submit_many(backend: Backend, call: Call, params: p.ManyJobs) -> dict[str, Any]:
+    """All or nothing, and durable when it returns."""
+    submissions: list[Submission] = []
+    for place, fields in enumerate(params.jobs):
+        if place % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
+        submissions.append(submission(backend, call.peer, fields, where=f"jobs.{place}."))
+    submittals = await backend.execute(Submit(tuple(submissions))) if submissions else ()
+    return {"jobs": [submittal._asdict() for submittal in submittals]}
+
+
+async def status(backend: Backend, _call: Call, params: p.OneJob) -> dict[str, Any]:
+    def question(engine: Engine, _: object) -> dict[str, Any]:
+        job = find(engine, params.id)
+        return document(job, backend.pid_of(job.id))
+
+    return await backend.ask(question)
+
+
+async def retry(backend: Backend, _call: Call, params: p.RetryParams) -> dict[str, Any]:
+    id = await whole(backend, params.id)
+    return {"id": id, "status": await backend.execute(Retry(id, delay_s=params.delay))}
+
+
+async def remove(backend: Backend, _call: Call, params: p.OneJob) -> dict[str, Any]:
+    await backend.execute(Remove(await whole(backend, params.id)))
+    return {}
+
+
+async def stats(backend: Backend, _call: Call, _params: p.Nothing) -> dict[str, Any]:
+    def question(engine: Engine, _: object) -> dict[str, Any]:
+        queues = {name: counts._asdict() for name, counts in engine.schedule.counts()}
+        return {
+            "jobs": dict(engine.counts),
+            "queues": {name: {**counts, "paused": False} for name, counts in queues.items()},
+            "running": len(engine.running),
+            "max_running": engine.rules.max_running,
+        }
+
+    return {**await backend.ask(question), **backend.stats()}
+
+
+async def ping(backend: Backend, _call: Call, _params: p.Nothing) -> dict[str, Any]:
+    identity = backend.identity
+    return {
+        "name": "jobd",
+        "version": identity.version,
+        "protocol": PROTOCOL,
+        "pid": identity.pid,
+        "started_at": rfc3339(identity.started_at),
+        "config": identity.config,
+    }
+
+
+async def reload(backend: Backend, _call: Call, _params: p.Nothing) -> dict[str, Any]:
+    try:
+        reloaded = await backend.reload()
+    except ConfigError as exc:
+        raise InvalidParams.of([("config", str(exc))]) from None
+    return {"changed": list(reloaded.changed), "restart": list(reloaded.restart)}
+
+
+async def shutdown(backend: Backend, _call: Call, params: p.ShutdownParams) -> dict[str, Any]:
+    backend.shutdown(drain=params.drain)
+    return {}
+
+
+class Method(NamedTuple):
+    run: Callable[[Backend, Call, Any], Awaitable[Any]]
+    params: type[Params] | None  # None: the fields of a job
+    result: str  # this and what follows are for the reference
+    says: str
+
+
+_ID_STATUS: Final = "`{id, status}`"
+
+METHODS: Final[Mapping[str, Method]] = {
+    "submit": Method(submit, None, "`{id, status, duplicate}`", "stores a job; durable"),
+    "submit_many": Method(
+        submit_many, p.ManyJobs, "`{jobs: [{id, status, duplicate}, …]}`",
+        "stores all of them, or none; durable",
+    ),
+    "status": Method(status, p.OneJob, "the job document", "shows a job"),
+    "list": Method(
+        list_jobs, p.ListParams, "`{jobs: [document in brief, …], cursor}`",
+        "shows jobs, newest first, a page at a time; only `cursor: null` is the end",
+    ),
+    "cancel": Method(
+        cancel, p.CancelParams, _ID_STATUS, "ends a job; answers when it has ended"
+    ),
+    "retry": Method(retry, p.RetryParams, _ID_STATUS, "runs a final job again, all retries new"),
+    "remove": Method(remove, p.OneJob, "`{}`", "forgets a final job and its output"),
+    "wait": Method(
+        wait, p.WaitParams, "`{jobs: [document, …], timed_out}`",
+        "answers when all (or any) were found final",
+    ),
+    "logs": Method(
+        logs, p.LogsParams, "`{attempt, data, offset, eof, skipped, lossy}`",
+        "shows output; with `follow`, notifications `log` come first",
+    ),
+    "events": Method(
+        events, p.EventsParams, "`{subscription, seq}`", "then sends notifications `event`"
+    ),
+    "unsubscribe": Method(unsubscribe, p.UnsubscribeParams, "`{}`", "ends a stream"),
+    "stats": Method(
+        stats, p.Nothing,
+        "`{jobs, queues, running, max_running, uptime_s, journal, throughput, …}`",
+        "counts, limits and speeds",
+    ),
+    "ping": Method(
+        ping, p.Nothing, "`{name, version, protocol, pid, started_at, config}`", "who is there"
+    ),
+    "reload": Method(
+        reload, p.Nothing, "`{changed, restart}`",
+        "reads the config again: keys that took effect, keys that need a restart",
+    ),
+    "drain": Method(
+        drain, p.DrainParams, "`{running}`",
+        "starts no more jobs; answers when none runs. Submissions are still stored",
+    ),
+    "shutdown": Method(shutdown, p.ShutdownParams, "`{}`", "stops the daemon, as SIGTERM does"),
+}  # fmt: skip
+
+COMING: Final = ("update", "explain", "progress", "pause", "resume", "schedules")
+
+
+class Dispatch:
+    """What the server asks for each request."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def patient(self, request: Request) -> bool:
+        if request.method == "logs":
+            return isinstance(request.params, dict) and request.params.get("follow") is True
+        return request.method in {"wait", "events"}
+
+    async def answer(self, call: Call, request: Request) -> object:
+        method = METHODS.get(request.method)
+        if method is None:
+            if request.method in COMING:
+                raise MethodNotFound(f"Method not found: {request.method} {LATER}")
+            raise MethodNotFound("Method not found")
+        if method.params is None:
+            return await method.run(self._backend, call, request.params or {})
+        return await method.run(self._backend, call, validated(method.params, request.params))

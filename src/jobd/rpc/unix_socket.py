@@ -1,0 +1,156 @@
+"""The Unix socket: made where only its owner reaches it, and known by its credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import resource
+import select
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from jobd.errors import EXIT_RETRY, PeerFault, SocketUnusable
+from jobd.rpc.transport import Peer
+
+assert sys.platform != "win32"
+
+CONNECTIONS_MAX: Final = 1024
+_DESCRIPTORS_RESERVED: Final = 256  # for journal, outputs and keeper; they must never lack one
+_PATH_MAX: Final = 107 if sys.platform == "linux" else 103  # sockaddr_un, less its NUL
+_BACKLOG: Final = 1024
+
+
+class UnixListener:
+    """Removes its socket when it closes, unless another one stands there by then."""
+
+    def __init__(self, path: str) -> None:
+        self.address = path
+        self._server: asyncio.Server | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def connections_max(self) -> int:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return CONNECTIONS_MAX
+        return max(1, min(CONNECTIONS_MAX, soft - _DESCRIPTORS_RESERVED))
+
+    async def listen(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        sock = self._bind()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
+
+    def peer(self, transport: asyncio.Transport) -> Peer:
+        pid, uid = _credentials(transport.get_extra_info("socket"))
+        if uid not in {os.geteuid(), 0}:
+            raise PeerFault(f"connection of uid {uid} (pid {pid}) refused")
+        return Peer(f"uid:{uid}", pid)
+
+    def gone(self, transport: asyncio.Transport) -> bool:
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), 0)
+        # One that only ceased to send is no hang-up, and still reads its answers.
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    async def aclose(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        with contextlib.suppress(FileNotFoundError):
+            found = os.lstat(self.address)
+            if (found.st_dev, found.st_ino) == self._identity:
+                os.unlink(self.address)
+
+    def _bind(self) -> socket.socket:
+        """A socket at the path, 0600, not listening yet."""
+        _check_length(self.address)
+        directory = os.path.dirname(os.path.abspath(self.address))
+        with _locked(directory):
+            _clear_the_way(self.address)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                sock.bind(self.address)
+                # Before it listens: until then nobody can connect, whatever the umask was.
+                os.chmod(self.address, 0o600)
+                found = os.lstat(self.address)
+                # Inside the lock, or another daemon would find it deaf and remove it.
+                sock.listen(_BACKLOG)
+            except OSError as exc:
+                sock.close()
+                raise SocketUnusable(f"cannot listen on {self.address}: {exc.strerror}") from exc
+        self._identity = (found.st_dev, found.st_ino)
+        return sock
+
+
+def _check_length(path: str) -> None:
+    length = len(os.fsencode(path))
+    if length > _PATH_MAX:
+        raise SocketUnusable(
+            f"the socket's path has {length} bytes and may have {_PATH_MAX}; choose a shorter one"
+            f" (daemon.socket): {path}"
+        )
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """The directory, made if need be and found safe; two daemons do not meet in it."""
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise SocketUnusable(f"cannot use the directory {directory}: {exc.strerror}") from exc
+    try:
+        found = os.fstat(fd)
+        if found.st_uid not in {os.geteuid(), 0}:
+            raise SocketUnusable(f"the socket's directory {directory} belongs to somebody else")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise SocketUnusable(
+                f"the socket's directory {directory} can be written by others, who could put"
+                " another socket in its place; choose another one, or `chmod go-w` it"
+            )
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _clear_the_way(path: str) -> None:
+    """Nothing stands at `path` any more: a socket without a listener is what a crash left."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SocketUnusable(f"{path} is there and is no socket; it was not touched")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except OSError as exc:
+            if exc.errno == errno.ECONNREFUSED:
+                os.unlink(path)
+                return
+            if exc.errno != errno.EAGAIN:  # a full backlog: somebody listens
+                raise SocketUnusable(f"cannot use the socket {path}: {exc.strerror}") from exc
+    raise SocketUnusable(
+        f"another daemon listens on {path}; stop it, or choose another --socket",
+        exit_code=EXIT_RETRY,
+    )
+
+
+def _credentials(sock: socket.socket) -> tuple[int, int]:
+    """(pid, uid)"""
+    if sys.platform == "linux":
+        packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, uid, _ = struct.unpack("3i", packed)
+    else:
+        # BSD and macOS: LOCAL_PEERCRED gives an xucred: version, then the uid.
+        pid, (_, uid) = 0, struct.unpack("2I", sock.getsockopt(0, 1, 8))
+    return pid, uid

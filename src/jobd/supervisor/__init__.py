@@ -1,0 +1,1 @@
+"""Acts: what the engine has decided about processes and their output, carried out and told."""

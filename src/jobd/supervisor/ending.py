@@ -1,0 +1,115 @@
+"""Reads how an attempt ended, from the keeper's outcome and the child's result.
+
+Both may come from a disk that has been through a crash, and the result from a process that
+ran a stranger's code: what can't be believed is not taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from jobd.child.ending import MESSAGE_MAX, TRACEBACK_MAX, excerpt
+from jobd.child.run import DEPTH_MAX, RESULT_MAX
+from jobd.core.job import Ending
+from jobd.keeper import protocol
+from jobd.keeper.results import read_result
+
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKET: Final = re.compile(r"[\[\]{}]")
+
+
+def read_outcome(directory: str, id: str, attempt: int) -> Ending | None:
+    """What the attempt's directory says; None: no whole outcome of that attempt is there."""
+    try:
+        with open(f"{directory}/{protocol.OUTCOME}", encoding="utf-8") as file:
+            outcome = json.load(file)
+    except (OSError, ValueError):
+        return None  # after a power cut, a file may have its name and not yet its content
+    named = isinstance(outcome, dict) and (outcome.get("id"), outcome.get("attempt"))
+    if named != (id, attempt) or outcome.get("version") != protocol.VERSION:
+        return None
+    return ending_of(outcome, read_result(directory))
+
+
+def ending_of(outcome: Mapping[str, Any], result: str | None) -> Ending:
+    """`result` is the text that a callable's process left, if any."""
+    facts: dict[str, Any] = {
+        name: outcome.get(name)
+        for name in ("pid", "started_at", "exit_code", "signal", "cpu_time", "max_rss")
+    }
+    if "spawn" in outcome:
+        return Ending(kind="spawn", message=excerpt(outcome["spawn"], MESSAGE_MAX), **facts)
+    if outcome["callable"]:
+        return _of_callable(facts, result)
+    if outcome["exit_code"] == 0:
+        return Ending(kind="completed", **facts)
+    return _of_process(facts, "")
+
+
+def _of_process(facts: dict[str, Any], message: str) -> Ending:
+    if facts["signal"] is not None:
+        return Ending(kind="signal", message=message or f"killed by {facts['signal']}", **facts)
+    return Ending(kind="exit", message=message or f"exited with code {facts['exit_code']}", **facts)
+
+
+def _of_callable(facts: dict[str, Any], result: str | None) -> Ending:
+    """A value counts only if the process then ended well: threads and `atexit` are part of it."""
+    try:
+        said = _strictly(result or "{}")
+    except ValueError as exc:
+        message = excerpt(f"the process left a result that is no JSON: {exc}", MESSAGE_MAX)
+        return Ending(kind="exception", message=message, **facts)
+    match said:
+        case {"exception": {"type": str(name), "message": str(text), "traceback": str(frames)}}:
+            return Ending(
+                kind="exception", message=excerpt(f"{name}: {text}" if text else name, MESSAGE_MAX),
+                traceback=excerpt(frames, TRACEBACK_MAX), **facts,
+            )  # fmt: skip
+        case {"unauthorized": str(why)}:
+            return Ending(kind="unauthorized", message=excerpt(why, MESSAGE_MAX), **facts)
+        case {"ok": value} if facts["exit_code"] == 0:
+            return _completed(facts, value)
+        case {"ok": _}:
+            return _of_process(facts, f"{_of_process(facts, '').message} after it had returned")
+        case {"exit": str(text)} if facts["signal"] is None:
+            return _of_process(facts, excerpt(text, MESSAGE_MAX))
+        case _ if facts["exit_code"] == 0:
+            return _of_process(facts, "ended with code 0 before the callable had returned")
+        case _:
+            return _of_process(facts, "")
+
+
+def _completed(facts: dict[str, Any], value: Any) -> Ending:
+    try:
+        content = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return Ending(kind="exception", message="the result has a lone surrogate", **facts)
+    if len(content) > RESULT_MAX:
+        return Ending(kind="exception", message="the result is more than 64 KiB", **facts)
+    return Ending(kind="completed", result=content, **facts)
+
+
+def _strictly(text: str) -> Any:
+    """JSON that every reader can take: no NaN, no number beyond a double, no deep nesting."""
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEPTH_MAX + 2:
+            raise ValueError("nested too deep")
+    return json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_integer)
+
+
+def _integer(digits: str) -> int:
+    _finite(digits)
+    return int(digits)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{excerpt(text, 40)} is beyond a double")
+    return number

@@ -1,0 +1,75 @@
+"""From the engine's `Launch` to the keeper's: everything a start needs, in one message."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Final
+
+from jobd.core.decision import Launch
+from jobd.keeper import protocol
+from jobd.supervisor.settings import LaunchSettings
+
+CHILD: Final = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "child", "main.py"
+)
+
+
+class Places:
+    """Where the files of jobs and attempts are."""
+
+    def __init__(self, state_dir: str, log_dir: str) -> None:
+        self.state_dir = os.path.abspath(state_dir)
+        self.attempts = f"{self.state_dir}/attempts"
+        self.outputs = f"{os.path.abspath(log_dir)}/output"
+        home = os.path.expanduser("~")
+        self.home = home if os.path.isdir(home) else "/"
+
+    def attempt(self, id: str, attempt: int) -> str:
+        return f"{self.attempts}/{protocol.attempt_name(id, attempt)}"
+
+    def job_outputs(self, id: str) -> str:
+        """Spread over directories, since a million entries in one are slow to list."""
+        return f"{self.outputs}/{id[:2]}/{id}"
+
+    def output(self, id: str, attempt: int, stream: str) -> str:
+        return f"{self.job_outputs(id)}/{attempt}.{stream}"
+
+
+def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> dict[str, Any]:
+    """Nothing in it is secret to the job, and nothing of it but argv shows in a process list."""
+    call: dict[str, Any] = json.loads(effect.call)
+    directory = places.attempt(effect.id, effect.attempt)
+    env = dict(settings.env)
+    if effect.admitted.program is not None:
+        argv, program, text = call["command"], effect.admitted.program, None
+        cwd = effect.policy.cwd or places.home
+    else:
+        program = settings.python
+        argv = [program, "-I", CHILD, directory]
+        text = _call_text(call, effect, settings)
+        cwd = effect.policy.cwd or settings.python_cwd or places.home
+        env |= settings.python_env
+    env |= call.get("env") or {}
+    env["JOBD_SOCKET"] = settings.socket
+    return {
+        "request": "launch", "id": effect.id, "attempt": effect.attempt, "directory": directory,
+        "program": program, "argv": argv, "env": env, "cwd": cwd, "call": text,
+        "timeout": effect.policy.timeout, "stray": settings.stray,
+        "stdout": places.output(effect.id, effect.attempt, "stdout"),
+        "stderr": places.output(effect.id, effect.attempt, "stderr"),
+    }  # fmt: skip
+
+
+def _call_text(call: dict[str, Any], effect: Launch, settings: LaunchSettings) -> str:
+    """For the child.  With `patterns` it must ask where the imported object really comes from."""
+    admitted = effect.admitted
+    return json.dumps({
+        "target": call["target"],
+        "method": call.get("method"),
+        "args": call.get("args") or [],
+        "kwargs": call.get("kwargs") or {},
+        "path": list(settings.python_path),
+        "patterns": None if admitted.exact else list(settings.patterns),
+        "function_only": admitted.function_only,
+    })  # fmt: skip

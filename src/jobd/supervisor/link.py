@@ -1,0 +1,216 @@
+"""The daemon's end of the line to its keeper: finds one or starts one, then carries messages.
+
+The daemon makes the listening socket and hands it over, so that there is nothing to wait for:
+a connection stands before the keeper has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from jobd.errors import CannotStart
+from jobd.keeper import main as keeper_main
+from jobd.keeper import protocol
+
+assert sys.platform != "win32"
+
+HELLO_S: Final = 30.0  # a keeper answers at once, unless the machine is very busy
+_LISTENER_FD: Final = 3  # in the keeper
+_SETTABLE: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+
+class Link(asyncio.Protocol):
+    """One connection to one keeper.  `send` never waits; what is sent in a turn goes as one."""
+
+    def __init__(self, receive: Callable[[dict[str, Any]], None], lost: Callable[[], None]) -> None:
+        self.pid = 0  # of the keeper, once it said hello
+        self.pidfd = -1
+        self.attempts: dict[tuple[str, int], dict[str, Any]] = {}  # when it said hello
+        self.closing = False
+        self._receive = receive
+        self._lost = lost
+        self._parted = asyncio.Event()
+        self._listening = False
+        self._held: list[dict[str, Any]] = []
+        self._loop = asyncio.get_running_loop()
+        self._hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._lines = protocol.Lines()
+        self._transport: asyncio.Transport | None = None
+        self._unsent: list[bytes] = []
+
+    async def open(self, connection: socket.socket) -> bool:
+        """Whether the keeper said hello: it may have been about to go."""
+        try:
+            await self._loop.create_unix_connection(lambda: self, sock=connection)
+            async with asyncio.timeout(HELLO_S):
+                hello = await self._hello
+        except TimeoutError:
+            self.close()
+            raise CannotStart(
+                "the keeper of this state directory does not answer; end it, and its jobs with it"
+            ) from None
+        except ConnectionError:
+            return False
+        if hello.get("protocol") != protocol.VERSION:
+            self.close()
+            raise CannotStart(
+                f"the keeper (pid {hello.get('pid')}) that has running jobs speaks protocol "
+                f"{hello.get('protocol')}, not {protocol.VERSION}: start the release that began "
+                "them, or wait for their end"
+            )
+        self.pid = hello["pid"]
+        with contextlib.suppress(ProcessLookupError):  # then the connection ends, too
+            self.pidfd = os.pidfd_open(self.pid)
+        self.attempts = {(a["id"], a["attempt"]): a for a in hello["attempts"]}
+        return True
+
+    def listen(self) -> None:
+        """From now on, and not before, what the keeper says is passed on, and its death told."""
+        self._listening = True
+        held, self._held = self._held, []
+        for message in held:
+            self._receive(message)
+        if self._transport is None and not self.closing:
+            self._lost()
+
+    def send(self, message: dict[str, Any]) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(protocol.encode(message))
+
+    def close(self) -> None:
+        """What was sent still goes out."""
+        self.closing = True
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    async def aclose(self) -> None:
+        self.close()
+        await self._parted.wait()
+
+    def release(self) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        # Requests wait in memory whatever their number: the keeper reads while it works.
+        transport.set_write_buffer_limits(high=1 << 40)
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._lines.feed(data):
+            if not self._hello.done():
+                self._hello.set_result(message)
+            elif self._listening:
+                self._receive(message)
+            else:
+                self._held.append(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._parted.set()
+        if not self._hello.done():
+            self._hello.set_exception(exc or ConnectionResetError())
+        elif self._listening and not self.closing:
+            self._lost()
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(unsent)
+
+
+def reach(state_dir: str) -> socket.socket | None:
+    """A connection to the keeper that lives, if one does."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.setblocking(False)
+    try:
+        with _short(state_dir) as directory:
+            connection.connect(f"{directory}/{protocol.SOCKET}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def start(state_dir: str, log_path: str) -> socket.socket:
+    """A connection to a new keeper.  Only where `reach` found none, and under the state lock."""
+    listener = socket.socket(socket.AF_UNIX)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        with _short(state_dir) as directory:
+            path = f"{directory}/{protocol.SOCKET}"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            listener.bind(path)
+            os.chmod(path, 0o600)
+            listener.listen(8)
+            connection.connect(path)
+        _spawn(state_dir, log_path, listener)
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        listener.close()
+    connection.setblocking(False)
+    return connection
+
+
+@contextlib.contextmanager
+def _short(directory: str) -> Iterator[str]:
+    """A name of the directory that fits into the 108 bytes of a socket's address."""
+    if sys.platform != "linux":
+        yield directory
+        return
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def _spawn(state_dir: str, log_path: str, listener: socket.socket) -> None:
+    """The keeper, in a session of its own, with four descriptors and one variable.
+
+    Not asyncio's: in Python 3.11 that keeps a thread per child, and this child outlives us.
+    What else may be inherited the keeper closes itself.
+    """
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(log_path, flags, 0o600)
+    # Out of the way of the numbers that it and the others get in the keeper.
+    high = fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD_CLOEXEC, 16)
+    try:
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, *keeper_main.FLAGS, keeper_main.__file__, "start", str(_LISTENER_FD)],
+            {protocol.KEEPER: state_dir},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+                (os.POSIX_SPAWN_DUP2, high, _LISTENER_FD),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_SETTABLE,
+        )
+    finally:
+        for fd in (null, log, high):
+            os.close(fd)

@@ -1,0 +1,325 @@
+"""Carries out the engine's effects through the keeper, and tells the engine what became of them.
+
+Every attempt that was launched is reported once: as ended, or as one that never ran.  Nothing
+here waits for a child, and nothing here decides when one has to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from jobd import linux
+from jobd.core.commands import AttemptEnded, AttemptNeverRan
+from jobd.core.decision import Effect, Forget, Kill, Launch, Settle, Stop
+from jobd.core.job import Ending, Job
+from jobd.errors import EXIT_RETRY, CannotStart
+from jobd.keeper import protocol, tree
+from jobd.keeper.private import make_private
+from jobd.supervisor import link, settling
+from jobd.supervisor.ending import ending_of
+from jobd.supervisor.launching import Places, launch_message
+from jobd.supervisor.output import Output
+from jobd.supervisor.settings import LaunchSettings
+
+assert sys.platform != "win32"
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_S: Final = 1.0  # after a start for which there was no room, or a keeper that failed
+
+
+class Live:
+    """An attempt that has been launched and not reported yet."""
+
+    __slots__ = ("attempt", "launch", "pid", "told_to_stop", "waits")
+
+    def __init__(self, attempt: int, launch: dict[str, Any] | None) -> None:
+        self.attempt = attempt
+        self.launch = launch  # to be sent again if there was no room; None: it runs
+        self.pid: int | None = None
+        self.waits = False  # for room
+        self.told_to_stop = False
+
+
+class Supervisor:
+    def __init__(
+        self,
+        *,
+        state_dir: str | os.PathLike[str],
+        log_dir: str | os.PathLike[str],
+        settings: Callable[[], LaunchSettings],
+        report: Callable[[AttemptEnded | AttemptNeverRan], None],
+        jitter: Callable[[], float],
+        boot_id: str,
+        output: Output | None = None,
+    ) -> None:
+        self._places = Places(os.fspath(state_dir), os.fspath(log_dir))
+        self._keeper_log = os.path.join(os.path.abspath(log_dir), "keeper.log")
+        self._settings = settings
+        self._report = report
+        self._jitter = jitter
+        self._boot_id = boot_id
+        self._output = output
+        self._live: dict[str, Live] = {}  # by id: a job has one attempt at a time
+        self._link: link.Link | None = None
+        self._unsent: list[dict[str, Any]] = []  # while there is no keeper
+        self._strangers: set[tuple[str, int]] = set()  # the keeper has them, the journal has not
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._emptied = asyncio.Event()
+
+    async def start(self, running: Sequence[Job]) -> None:
+        """Every one of `running` is then either live or reported.  Once, before any effect.
+
+        Raises CannotStart if the keeper that has them can't be talked to.
+        """
+        make_private(self._places.attempts)
+        make_private(os.path.dirname(self._keeper_log))
+        with contextlib.suppress(OSError):  # elsewhere: orphans of a dead keeper go to init
+            linux.set_child_subreaper()
+        try:
+            keeper = await self._connect()
+        except OSError as exc:
+            failed = CannotStart(f"can't start the keeper: {exc}")
+            failed.exit_code = EXIT_RETRY
+            raise failed from exc
+        adopted = keeper.attempts
+        orphans = [orphan for job in running if (orphan := self._adopt(job, adopted))]
+        self._strangers.update(adopted)
+        for id, attempt in adopted:  # nobody has it on record, so nobody would ever end it
+            log.error("supervisor.stranger id=%s attempt=%s", id, attempt)
+            self._send({"request": "kill", "id": id, "attempt": attempt})
+        keeper.listen()
+        mine = [(id, live.attempt) for id, live in self._live.items()]
+        await self._settle(orphans)
+        keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
+        await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
+
+    def act(self, effect: Effect) -> None:
+        """Begins to carry out.  Never waits, and raises nothing that a job's content can cause."""
+        match effect:
+            case Launch():
+                message = launch_message(effect, self._settings(), self._places)
+                self._live[effect.id] = Live(effect.attempt, message)
+                self._send(message)
+            case Stop():
+                self._interfere(
+                    effect.id, effect.attempt, {"request": "stop", "signal": effect.signal}
+                )
+            case Kill():
+                self._interfere(effect.id, effect.attempt, {"request": "kill"})
+            case Settle():
+                directory = self._places.attempt(effect.id, effect.attempt)
+                self._send({"request": "settle", "directory": directory})
+            case Forget():
+                if self._output is not None:
+                    self._output.forget(effect.id)
+
+    def pid(self, id: str) -> int | None:
+        """Of the live attempt's main process."""
+        live = self._live.get(id)
+        return live.pid if live is not None else None
+
+    @property
+    def live(self) -> int:
+        """How many attempts are launched and not reported."""
+        return len(self._live)
+
+    async def aclose(self, *, leave: bool) -> None:
+        """With `leave`, what runs goes on in its keeper; else it is killed, and reported, first.
+
+        Nothing of ours is left behind but a keeper that has something to keep.
+        """
+        if not leave:
+            for id, live in list(self._live.items()):
+                self._interfere(id, live.attempt, {"request": "kill"})
+            while self._live:
+                self._emptied.clear()
+                await self._emptied.wait()
+        for task in self._tasks:
+            task.cancel()
+        keeper, self._link = self._link, None
+        if keeper is not None:
+            await keeper.aclose()
+            if not self._live and not self._strangers:
+                await _gone(keeper)
+            keeper.release()
+
+    # Attempts.
+
+    def _adopt(
+        self, job: Job, adopted: dict[tuple[str, int], dict[str, Any]]
+    ) -> settling.Orphan | None:
+        """It is live; None: in the keeper, out of whose list it is taken."""
+        assert job.running is not None
+        self._live[job.id] = live = Live(job.running.number, None)
+        known = adopted.pop((job.id, live.attempt), None)
+        if known is None:
+            this_boot = job.running.boot_id == self._boot_id
+            return self._orphan(job.id, live.attempt, this_boot=this_boot)
+        live.pid = known["pid"]
+        log.info("supervisor.adopted id=%s attempt=%s pid=%s", job.id, live.attempt, live.pid)
+        return None
+
+    def _interfere(self, id: str, attempt: int, request: dict[str, Any]) -> None:
+        live = self._live.get(id)
+        if live is None or live.attempt != attempt:
+            return  # it has ended, and its report is on its way through the loop
+        live.told_to_stop = True
+        if live.waits:
+            self._ended(id, attempt, None)
+        else:
+            self._send({**request, "id": id, "attempt": attempt})
+
+    def _ended(self, id: str, attempt: int, ending: Ending | None) -> None:
+        live = self._live.get(id)
+        if live is None or live.attempt != attempt:
+            if (id, attempt) in self._strangers:
+                self._strangers.discard((id, attempt))
+                directory = self._places.attempt(id, attempt)
+                self._send({"request": "settle", "directory": directory})
+            return
+        del self._live[id]
+        if not self._live:
+            self._emptied.set()
+        if ending is None:
+            self._report(AttemptNeverRan(id, attempt))
+        else:
+            self._report(AttemptEnded(id, attempt, ending, self._jitter()))
+
+    # The keeper speaks.
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"report": "launched", "id": id, "attempt": attempt}:
+                live = self._live.get(id)
+                if live is not None and live.attempt == attempt:
+                    live.pid, live.launch = message["pid"], None
+            case {"report": "ended", "outcome": outcome, "result": result}:
+                if self._output is not None:
+                    size = outcome["stdout_bytes"] + outcome["stderr_bytes"]
+                    self._output.ended(outcome["id"], outcome["attempt"], size)
+                self._ended(outcome["id"], outcome["attempt"], ending_of(outcome, result))
+            case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
+                log.warning("supervisor.no_room id=%s attempt=%s why=%s", id, attempt, why)
+                self._spawn(self._wait_for_room(id, attempt))
+            case {"report": "taken", "id": id, "attempt": attempt}:
+                log.error("supervisor.taken id=%s attempt=%s", id, attempt)
+                self._spawn(self._settle([self._orphan(id, attempt)]))
+            case _:
+                log.error("supervisor.unknown_report %s", message)
+
+    async def _wait_for_room(self, id: str, attempt: int) -> None:
+        """Its end could not be kept, so it waits.  Told to stop meanwhile, it never ran."""
+        live = self._live[id]
+        if live.told_to_stop:
+            self._ended(id, attempt, None)
+            return
+        live.waits = True
+        await asyncio.sleep(TRY_AGAIN_S)
+        live.waits = False
+        if self._live.get(id) is live and live.launch is not None:
+            self._send(live.launch)
+
+    # The keeper dies, or was not there.
+
+    async def _connect(self) -> link.Link:
+        """To a keeper that lives, or else to a new one.  It is not listened to yet."""
+        connection = link.reach(self._places.state_dir)
+        while True:
+            if connection is None:
+                await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
+                connection = link.start(self._places.state_dir, self._keeper_log)
+            keeper = link.Link(self._receive, self._lost)
+            if await keeper.open(connection):
+                break
+            connection = None  # it was about to go
+        log.info("supervisor.keeper pid=%s attempts=%s", keeper.pid, len(keeper.attempts))
+        self._link = keeper
+        for message in self._unsent:
+            keeper.send(message)
+        self._unsent.clear()
+        return keeper
+
+    def _lost(self) -> None:
+        log.error("supervisor.keeper_died attempts=%s", len(self._live))
+        self._spawn(self._recover())
+
+    async def _recover(self) -> None:
+        """What the dead keeper had is settled; only then is there a new one, and new starts."""
+        dead, self._link = self._link, None
+        assert dead is not None
+        orphans = [self._orphan(id, live.attempt) for id, live in self._live.items()]
+        with contextlib.suppress(ProcessLookupError):
+            if dead.pidfd >= 0:
+                signal.pidfd_send_signal(dead.pidfd, signal.SIGKILL)  # lost is lost
+        await _gone(dead)
+        dead.release()
+        await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
+        await self._settle(orphans)
+        self._watch_orphans()
+        while True:
+            try:
+                keeper = await self._connect()
+            except OSError as exc:
+                log.error("supervisor.keeper_failed %s", exc)
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                keeper.listen()
+                return
+
+    async def _settle(self, orphans: Sequence[settling.Orphan]) -> None:
+        if orphans:
+            settled = await asyncio.to_thread(settling.settle, orphans)
+            for orphan, ending in settled.items():
+                self._ended(orphan.id, orphan.attempt, ending)
+
+    def _orphan(self, id: str, attempt: int, *, this_boot: bool = True) -> settling.Orphan:
+        return settling.Orphan(id, attempt, self._places.attempt(id, attempt), this_boot)
+
+    def _watch_orphans(self) -> None:
+        """Strays that were left alive became our children when their keeper died: reap them."""
+        own = os.getpid()
+        for process in tree.scan().values():
+            if process.parent == own and tree.marker(process.pid) is not None:
+                fd = os.pidfd_open(process.pid)
+                asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._link is None:
+            self._unsent.append(message)
+        else:
+            self._link.send(message)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _reap(fd: int, pid: int) -> None:
+    asyncio.get_running_loop().remove_reader(fd)
+    os.close(fd)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+async def _gone(keeper: link.Link) -> None:
+    """The keeper's process has ended, and is no zombie of ours."""
+    if keeper.pidfd < 0:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(keeper.pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(keeper.pidfd)
+    with contextlib.suppress(ChildProcessError):  # another daemon's child
+        os.waitpid(keeper.pid, os.WNOHANG)  # noqa: ASYNC222  it does not wait

@@ -1,0 +1,181 @@
+"""Journals to test with: records that follow one another, stores, and a disk that fails."""
+
+import errno
+import json
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobd.core import ids, records
+from jobd.core.job import Ended, Policy
+from jobd.journal.files import Files
+from jobd.journal.format import Header, encode, encode_header
+from jobd.journal.store import Store
+
+AT = 1763764800.25
+CALL = json.dumps(
+    {"target": "app.jobs:Größe", "method": None, "kwargs": {"n": 1.5, "crc": '{"crc":"'}},
+    separators=(",", ":"), ensure_ascii=False,
+).encode()  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Make:
+    """Records as an engine would make them, one after the other."""
+
+    @staticmethod
+    def id(n: int) -> str:
+        return ids.whole(ids.stem("uid:1000", str(n)), n)
+
+    def submitted(self, n: int, call: bytes = CALL, **policy) -> records.Submitted:
+        return records.Submitted(
+            id=self.id(n), at=AT, by="uid:1000", call=call, policy=Policy(**policy), run_at=AT
+        )
+
+    def started(self, n: int, attempt: int = 1) -> records.Started:
+        return records.Started(id=self.id(n), at=AT, attempt=attempt, boot_id="b", boot_at=1.5)
+
+    def completed(self, n: int, result: bytes = b"null") -> records.Completed:
+        ended = Ended(attempt=1, pid=7, started_at=AT, finished_at=AT + 1, outcome="completed")
+        return records.Completed(id=self.id(n), at=AT + 1, ended=ended, result=result)
+
+    def removed(self, n: int) -> records.Removed:
+        return records.Removed(id=self.id(n), at=AT)
+
+    def kept(self, n: int) -> records.Kept:
+        return records.Kept(
+            id=self.id(n), at=AT, number=n, by="uid:1000", call=CALL, policy=Policy(),
+            submitted_at=AT, run_at=AT, status="pending", attempt=0, started_at=None,
+            retries_left=3, interruptions=0, running=None, history=None,
+        )  # fmt: skip
+
+    def segment(self, directory: Path, first_seq: int, *commits) -> Path:
+        """A sealed file, as another jobd would have written it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{first_seq:020d}.jsonl"
+        lines = [encode_header(Header(first_seq, AT))]
+        seq = first_seq
+        for commit in commits:
+            lines.append(encode(seq, commit))
+            seq += len(commit)
+        path.write_bytes(b"".join(lines))
+        return path
+
+
+@pytest.fixture(scope="session")
+def make() -> Make:
+    return Make()
+
+
+@pytest.fixture(scope="session")
+def seal() -> Callable[[bytes], bytes]:
+    """A line whose checksum is right, whatever it says."""
+    return lambda rest: b'{"crc":"%08x",%b\n' % (zlib.crc32(rest), rest)
+
+
+@pytest.fixture(scope="session")
+def state_dirs(tmp_path_factory) -> Callable[[], Path]:
+    """A new place for a state directory at each call; nothing is there yet."""
+    root = tmp_path_factory.mktemp("states")
+    count = iter(range(1_000_000))
+    return lambda: root / str(next(count))
+
+
+@pytest.fixture
+def state_dir(state_dirs) -> Path:
+    return state_dirs()
+
+
+@pytest.fixture
+def open_store():
+    """Opens a store, its past read; every one of them is closed at the end."""
+    opened = []
+
+    def open_it(state_dir: Path, *, read: bool = True, **options) -> Store:
+        settings = {"fsync": "always", "interval_s": 60.0, "segment_bytes": 1 << 16, **options}
+        store = Store.open(state_dir, **settings)
+        opened.append(store)
+        if read:
+            try:
+                store.past = [record for _, commit in store.recovered for record in commit]
+            except Exception:
+                store.close()  # as the end of the process would
+                raise
+        return store
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+class Disk(Files):
+    """Notes what is asked of it, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.fail_at: int | None = None  # that operation and every later one
+        self.fail_with = errno.EIO
+        self.full = False  # no room for anything new
+        self.take_bytes: int | None = None  # at most so much in one write
+        self.names: dict[int, str] = {}
+
+    def _do(self, what: str, name: str) -> None:
+        if self.fail_at is not None and len(self.done) >= self.fail_at:
+            self.done.append(f"{what} failed")
+            raise OSError(self.fail_with, os.strerror(self.fail_with))
+        self.done.append(f"{what} {name}")
+
+    def create(self, path):
+        self._do("create", path.name)
+        fd = super().create(path)
+        self.names[fd] = path.name
+        return fd
+
+    def reopen(self, path):
+        fd = super().reopen(path)
+        self.names[fd] = path.name
+        return fd
+
+    def write(self, fd, content):
+        if self.fail_at is not None and len(self.done) == self.fail_at:
+            super().write(fd, content[: len(content) // 2])  # a torn write
+        self._do("write", self.names[fd])
+        return super().write(fd, content[: self.take_bytes])
+
+    def sync(self, fd):
+        self._do("sync", self.names[fd])
+        super().sync(fd)
+
+    def sync_directory(self, path):
+        self._do("sync_directory", path.name)
+        super().sync_directory(path)
+
+    def truncate(self, fd, size_bytes):
+        self._do("truncate", self.names[fd])
+        super().truncate(fd, size_bytes)
+
+    def reserve(self, fd, offset, size_bytes):
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().reserve(fd, offset, size_bytes)
+
+    def unlink(self, path):
+        self._do("unlink", path.name)
+        super().unlink(path)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+def disks() -> type[Disk]:
+    return Disk

@@ -1,0 +1,373 @@
+"""What append has returned for is on the disk; after a failure nothing more is written."""
+
+import asyncio
+import errno
+import os
+import threading
+
+import pytest
+
+from jobd.errors import JournalFailed
+from jobd.journal.segments import CLOSING_BYTES
+
+pytestmark = pytest.mark.anyio
+
+
+async def until(condition, limit_s=5.0):
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_what_was_appended_is_read_at_the_next_start(open_store, state_dir, make):
+    store = open_store(state_dir)
+    await store.append(1, [make.submitted(1), make.submitted(2)])
+    await store.append(3, [make.started(1)])
+    await store.aclose()
+
+    again = open_store(state_dir)
+
+    assert again.past == [make.submitted(1), make.submitted(2), make.started(1)]
+    assert again.next_seq == 4
+
+
+async def test_a_commit_is_one_write_and_one_sync_and_both_come_before_the_answer(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, files=disk)
+    disk.done.clear()
+
+    await store.append(1, [make.submitted(1), make.submitted(2)])
+
+    name = f"{1:020d}.jsonl"
+    assert disk.done == [f"write {name}", f"sync {name}"]
+
+
+async def test_a_commit_that_the_system_takes_in_pieces_is_whole(open_store, state_dir, make, disk):
+    disk.take_bytes = 7
+    store = open_store(state_dir, files=disk)
+
+    await store.append(1, [make.submitted(1)])
+
+    await store.aclose()
+    assert open_store(state_dir).past == [make.submitted(1)]
+
+
+async def test_records_must_follow_one_another(open_store, state_dir, make):
+    store = open_store(state_dir)
+
+    with pytest.raises(AssertionError, match="record 2 where 1 is due"):
+        await store.append(2, [make.submitted(2)])
+
+
+async def test_every_name_is_on_the_disk_before_the_first_commit(open_store, state_dir, make, disk):
+    open_store(state_dir, files=disk)
+
+    name = f"{1:020d}.jsonl"
+    marked = disk.done.index("sync jobd-state")
+    made = disk.done.index(f"create {name}")
+    assert disk.done.index(f"sync_directory {state_dir.parent.name}") < marked
+    assert f"sync_directory {state_dir.name}" in disk.done[marked:made]
+    assert disk.done[made:][1:4] == [f"write {name}", f"sync {name}", "sync_directory journal"]
+
+
+async def test_what_was_read_is_synced_before_anybody_acts_on_it(open_store, state_dir, make, disk):
+    """The last daemon may have died between its write and its sync."""
+    store = open_store(state_dir, fsync="never")
+    await store.append(1, [make.submitted(1)])
+    store.close()
+
+    open_store(state_dir, files=disk)
+
+    assert f"sync {1:020d}.jsonl" in disk.done
+
+
+async def test_a_full_segment_is_followed_by_another(open_store, state_dir, make):
+    store = open_store(state_dir, segment_bytes=1000)
+    for n in range(1, 31):
+        await store.append(n, [make.submitted(n)])
+
+    stats = store.stats()
+    assert stats["segments"] > 3
+    assert stats["seq"] == 30
+    assert stats["bytes"] == sum(p.stat().st_size for p in store.directory.iterdir())
+    await store.aclose()
+    assert open_store(state_dir).past == [make.submitted(n) for n in range(1, 31)]
+
+
+async def test_a_new_segment_and_its_name_are_on_the_disk_before_its_first_commit(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, segment_bytes=100, files=disk)
+    await store.append(1, [make.submitted(1)])
+    disk.done.clear()
+
+    await store.append(2, [make.submitted(2)])
+
+    old, new = f"{1:020d}.jsonl", f"{2:020d}.jsonl"
+    assert disk.done == [
+        f"sync {old}", f"create {new}", f"write {new}", f"sync {new}", "sync_directory journal",
+        f"truncate {old}", f"write {new}", f"sync {new}",
+    ]  # fmt: skip
+
+
+async def test_a_sealed_segment_gives_back_the_room_that_it_had_reserved(
+    open_store, state_dir, make
+):
+    store = open_store(state_dir, segment_bytes=100_000)
+    await store.append(1, [make.submitted(1)])
+    if store.room_bytes == 0:
+        pytest.skip("this file system can't reserve room")
+    reserved = os.stat(store.directory / f"{1:020d}.jsonl").st_blocks * 512
+    assert reserved >= CLOSING_BYTES
+
+    await store.rotate()
+
+    assert store.sealed[0].path.stat().st_blocks * 512 <= 8192
+
+
+async def test_whatever_fails_nothing_acknowledged_is_lost_and_nothing_more_is_written(
+    open_store, state_dirs, make, disks
+):
+    """The disk fails at its n-th operation, for every n, and from then on."""
+    fail_at = 0
+    while True:
+        disk = disks()
+        disk.fail_at = fail_at
+        state_dir = state_dirs()
+        acknowledged = 0
+        try:
+            store = open_store(state_dir, segment_bytes=700, files=disk)
+            for n in range(1, 9):
+                await store.append(n, [make.submitted(n)])
+                acknowledged = n
+        except JournalFailed as failure:
+            assert failure.exit_code == 111
+        else:
+            break
+        if acknowledged:
+            count = len(disk.done)
+            with pytest.raises(JournalFailed):
+                await store.append(acknowledged + 1, [make.started(1)])
+            assert len(disk.done) == count
+            store.close()
+            again = open_store(state_dir)
+            # The one that failed may be there too: nobody was told either way.
+            past = [make.submitted(n) for n in range(1, len(again.past) + 1)]
+            assert again.past == past
+            assert len(past) - acknowledged in (0, 1)
+            again.close()
+        fail_at += 1
+    assert fail_at > 30  # all of it was visited: two rotations among it
+
+
+async def test_a_start_that_fails_half_way_can_be_repeated(open_store, state_dirs, make, disks):
+    fail_at = 0
+    while True:
+        disk = disks()
+        disk.fail_at = fail_at
+        state_dir = state_dirs()
+        try:
+            open_store(state_dir, files=disk).close()
+        except JournalFailed:
+            assert open_store(state_dir).past == []
+        else:
+            break
+        fail_at += 1
+    assert fail_at >= 7
+
+
+async def test_a_cut_that_fails_can_be_repeated(open_store, state_dirs, make, disks):
+    fail_at = 0
+    while True:
+        state_dir = state_dirs()
+        store = open_store(state_dir)
+        await store.append(1, [make.submitted(1)])
+        await store.aclose()
+        with open(store.directory / f"{1:020d}.jsonl", "ab") as file:
+            file.write(b'{"crc":"torn')
+        disk = disks()
+        disk.fail_at = fail_at
+        try:
+            store = open_store(state_dir, files=disk)
+        except JournalFailed:
+            assert open_store(state_dir).past == [make.submitted(1)]
+        else:
+            assert store.past == [make.submitted(1)]
+            break
+        fail_at += 1
+    assert fail_at >= 3
+
+
+async def test_an_append_that_was_cancelled_half_way_is_the_last_one(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, files=disk)
+    gate = threading.Event()
+    sync, disk.sync = disk.sync, lambda fd: (gate.wait(5), sync(fd))
+    append = asyncio.create_task(store.append(1, [make.submitted(1)]))
+    await until(lambda: f"write {1:020d}.jsonl" in disk.done[-1:])
+
+    append.cancel()
+    gate.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await append
+    with pytest.raises(JournalFailed):
+        await store.append(2, [make.submitted(2)])
+    await store.aclose()
+
+
+async def test_a_slow_sync_does_not_stop_the_loop(open_store, state_dir, make, disk):
+    store = open_store(state_dir, files=disk)
+    gate = threading.Event()
+    sync, disk.sync = disk.sync, lambda fd: (gate.wait(5), sync(fd))
+
+    append = asyncio.create_task(store.append(1, [make.submitted(1)]))
+    await until(lambda: disk.done[-1] == f"write {1:020d}.jsonl")  # it does not return before…
+    assert not append.done()
+    gate.set()  # …and the loop is free to let it
+
+    await append
+
+
+async def test_a_quick_disk_is_waited_for_and_a_slow_one_is_not(open_store, state_dir, make, disk):
+    store = open_store(state_dir, files=disk)
+    threads = set()
+    sync = disk.sync
+    disk.sync = lambda fd: threads.add(threading.current_thread().name)
+    for n in range(1, 500):
+        await store.append(n, [make.submitted(n)])
+        if "MainThread" in threads:
+            break
+    assert "MainThread" in threads
+
+    slow = threading.Event()
+    disk.sync = lambda fd: (slow.wait(0.005), sync(fd))
+    for _ in range(3):
+        await store.append(store.next_seq, [make.submitted(store.next_seq)])
+    threads.clear()
+    disk.sync = lambda fd: threads.add(threading.current_thread().name)
+    await store.append(store.next_seq, [make.submitted(store.next_seq)])
+
+    assert threads == {"jobd-journal_0"}
+    assert store.stats()["flush_us"] > 150
+
+
+# Syncs by the clock.
+
+
+async def test_with_interval_a_lone_commit_is_synced_without_more_traffic(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, fsync="interval", interval_s=0.01, files=disk)
+    disk.done.clear()
+
+    await store.append(1, [make.submitted(1)])
+    assert disk.done == [f"write {1:020d}.jsonl"]
+
+    await until(lambda: store.stats()["syncs"] == 1)
+    assert disk.done[-1] == f"sync {1:020d}.jsonl"
+
+
+async def test_with_interval_nothing_is_synced_when_nothing_was_written(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, fsync="interval", interval_s=0.001, files=disk)
+    await store.append(1, [make.submitted(1)])
+    await until(lambda: store.stats()["syncs"] == 1)
+    done = len(disk.done)
+    ticks = iter(range(20))
+
+    await until(lambda: next(ticks) == 19)  # many intervals later
+
+    assert len(disk.done) == done
+
+
+async def test_with_interval_a_sync_that_fails_is_told_without_traffic(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, fsync="interval", interval_s=0.001, files=disk)
+    disk.fail_at = len(disk.done) + 1  # the write will do
+    await store.append(1, [make.submitted(1)])
+
+    async with asyncio.timeout(5):
+        with pytest.raises(JournalFailed, match="Input/output error"):
+            await store.watch()
+    with pytest.raises(JournalFailed):
+        await store.append(2, [make.submitted(2)])
+
+
+@pytest.mark.parametrize("fsync", ["always", "interval", "never"])
+async def test_closing_syncs(open_store, state_dir, make, disk, fsync):
+    store = open_store(state_dir, fsync=fsync, files=disk)
+    await store.append(1, [make.submitted(1)])
+
+    await store.aclose()
+
+    assert disk.done[-1] == f"sync {1:020d}.jsonl"
+
+
+# Room.
+
+
+async def test_a_full_disk_refuses_submissions_and_keeps_room_for_what_runs(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, segment_bytes=1000, files=disk)
+    if store.room_bytes == 0:
+        pytest.skip("this file system can't reserve room")
+    disk.full = True
+
+    assert store.has_room(500)
+    assert not store.has_room(store.room_bytes + 1)
+    assert not store.has_room(2 * CLOSING_BYTES)
+    for n in range(1, 20):  # what runs ends all the same, beyond the size of a segment too
+        await store.append(n, [make.submitted(n)])
+    assert store.stats()["segments"] == 1
+
+    disk.full = False
+    assert store.has_room(2 * CLOSING_BYTES)
+    for n in range(20, 25):
+        await store.append(n, [make.submitted(n)])
+    assert store.stats()["segments"] > 1
+    await store.aclose()
+    assert len(open_store(state_dir).past) == 24
+
+
+async def test_room_that_was_promised_is_not_promised_twice(open_store, state_dir, make, disk):
+    store = open_store(state_dir, segment_bytes=1000, files=disk)
+    if store.room_bytes == 0:
+        pytest.skip("this file system can't reserve room")
+    disk.full = True
+    half = store.room_bytes * 2 // 3
+
+    assert store.has_room(half)
+    assert not store.has_room(half)
+    await store.append(1, [make.submitted(1)])
+    assert store.has_room(half)
+
+
+async def test_a_start_on_a_full_disk_serves_without_accepting(open_store, state_dir, make, disk):
+    store = open_store(state_dir)
+    await store.append(1, [make.submitted(1)])
+    await store.aclose()
+    disk.full = True
+
+    again = open_store(state_dir, files=disk)
+
+    assert again.past == [make.submitted(1)]
+    assert not again.has_room(1)
+
+
+async def test_where_room_cannot_be_reserved_submissions_are_accepted(
+    open_store, state_dir, make, disk
+):
+    def unable(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    disk.reserve = unable
+    store = open_store(state_dir, files=disk)
+
+    assert store.has_room(1 << 40)
+    await store.append(1, [make.submitted(1)])

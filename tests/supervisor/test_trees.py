@@ -1,0 +1,133 @@
+"""An attempt is over when its whole tree is gone, wherever its processes went."""
+
+import sys
+
+import pytest
+
+from jobd.keeper import tree
+
+ESCAPES = {
+    "in the background": "sleep 600 & echo $! > {pid}",
+    "in a session of its own": "setsid sh -c 'echo $$ > {pid}; exec sleep 600' &",
+    "forked twice": "(setsid sh -c 'echo $$ > {pid}; exec sleep 600' &) ",
+    "with an environment of its own": "env -i setsid sh -c 'echo $$ > {pid}; exec sleep 600' &",
+    "deaf": "(trap '' TERM HUP INT; echo ready; sleep 600) & echo $! > {pid}",
+}
+
+
+def _escape(world, how):
+    pid_file = world.home / "pid"
+    # The main process waits for the other to be there: else it may never have been.
+    return f"{how.format(pid=pid_file)}\nwhile ! [ -s {pid_file} ]; do sleep 0.005; done", pid_file
+
+
+def _living(pid):
+    process = tree.read(pid)
+    return process is not None and process.living
+
+
+@pytest.mark.parametrize("how", ESCAPES.values(), ids=ESCAPES)
+def test_who_is_left_behind_is_killed_before_the_end_is_told(scene, how):
+    async def act(world):
+        script, pid_file = _escape(world, how)
+        world.launch("sh", "-c", script)
+        assert (await world.ending()).kind == "completed"
+        assert not _living(int(pid_file.read_text()))
+
+    scene(act)
+
+
+@pytest.mark.parametrize("how", list(ESCAPES.values())[:3], ids=list(ESCAPES)[:3])
+def test_it_is_found_among_other_attempts_that_run(scene, how):
+    async def act(world):
+        world.launch("sleep", "600", id="bystander")
+        bystander = await world.pid("bystander")
+        script, pid_file = _escape(world, how)
+        world.launch("sh", "-c", script)
+        assert (await world.ending()).kind == "completed"
+        assert not _living(int(pid_file.read_text()))
+        assert _living(bystander)
+        world.kill("bystander")
+        await world.ending("bystander")
+
+    scene(act)
+
+
+def test_strays_may_be_left_alone(scene, world):
+    world.options["stray"] = "leave"
+
+    async def act(world):
+        script, pid_file = _escape(world, ESCAPES["in a session of its own"])
+        world.launch("sh", "-c", script)
+        assert (await world.ending()).kind == "completed"
+        pid = int(pid_file.read_text())
+        assert _living(pid)
+        world.options["stray"] = "kill"
+        world.launch("true", id="later")
+        await world.ending("later")
+        assert _living(pid)
+
+    scene(act)
+
+
+def test_a_kill_reaches_who_left_the_group(scene):
+    async def act(world):
+        script, pid_file = _escape(world, ESCAPES["forked twice"])
+        id = world.launch("sh", "-c", f"{script}; sleep 600")
+        await world.until(lambda: pid_file.exists() and pid_file.read_text())
+        world.kill(id)
+        assert (await world.ending()).signal == "SIGKILL"
+        assert not _living(int(pid_file.read_text()))
+
+    scene(act)
+
+
+def test_after_a_stop_the_tree_has_its_grace_although_the_main_process_is_gone(scene):
+    worker = "trap 'sleep 0.2; echo saved; exit' TERM; echo ready; while :; do sleep 0.01; done"
+
+    async def act(world):
+        id = world.launch("sh", "-c", f"sh -c {worker!r} & wait".replace('"', '\\"'))
+        await world.pid()
+        await world.until(lambda: world.text() == "ready\n")
+        world.stop(id)
+        assert (await world.ending()).signal == "SIGTERM"
+        assert world.text() == "ready\nsaved\n"
+
+    scene(act)
+
+
+def test_when_the_grace_is_over_a_kill_ends_what_is_left(scene):
+    async def act(world):
+        id = world.launch("sh", "-c", "(trap '' TERM; echo ready; sleep 600) & wait")
+        pid = await world.pid()
+        await world.until(lambda: world.text() == "ready\n")
+        world.stop(id)
+        await world.until(lambda: not _living(pid))
+        assert not world.reports
+        world.kill(id)
+        assert (await world.ending()).signal == "SIGTERM"
+
+    scene(act)
+
+
+def test_processor_time_of_orphans_counts(scene):
+    burn = "import time\nwhile time.process_time() < 0.2: pass"
+
+    async def act(world):
+        script = f'(({sys.executable} -S -c "{burn}"; echo done) &); while ! [ -s {{}} ]; do sleep 0.01; done'
+        path = world.log_dir / "output/jo/job0000000000001/1.stdout"
+        world.launch("sh", "-c", script.format(path))
+        assert (await world.ending()).cpu_time >= 0.2
+
+    scene(act)
+
+
+def test_a_fork_storm_is_ended(scene):
+    async def act(world):
+        script = "for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'while :; do sleep 0.01 & wait; done' &); done; exit 3"
+        world.launch("sh", "-c", script)
+        assert (await world.ending()).exit_code == 3
+        marked = [p for p in tree.scan().values() if tree.marker(p.pid) == ("job0000000000001", 1)]
+        assert not [p for p in marked if p.living]
+
+    scene(act)
