@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import jobd
 import pytest
+
+import jobd
 
 SRC = Path(jobd.__file__).parent
 ROOT = SRC.parent.parent
@@ -81,7 +82,7 @@ def imports(path: Path) -> set[str]:
 
 
 def is_module(dotted: str) -> bool:
-    if dotted.split(".")[0] != "jobd":
+    if dotted.split(".", maxsplit=1)[0] != "jobd":
         return False
     place = SRC.parent.joinpath(*dotted.split("."))
     return place.is_dir() or place.with_suffix(".py").is_file()
@@ -124,10 +125,14 @@ def test_the_edges_meet_in_daemon_and_main_only(path):
         others = {f"jobd.{edge}" for edge in STRANGERS - {home(path)}} | {"jobd.main"}
         assert not {module for module in of_jobd(path) if inside(module, others)}
     if home(path) == "supervisor":
-        keepers = {module for module in of_jobd(path) if inside(module, {"jobd.keeper", "jobd.child"})}
+        keepers = {
+            module for module in of_jobd(path) if inside(module, {"jobd.keeper", "jobd.child"})
+        }
         assert keepers <= SHARED, "it talks to the keeper, it does not run it"
     if name(path) == "daemon.py":
-        assert not {module for module in of_jobd(path) if inside(module, {f"jobd.{e}" for e in STRANGERS})}
+        assert not {
+            module for module in of_jobd(path) if inside(module, {f"jobd.{e}" for e in STRANGERS})
+        }
 
 
 @each_module
@@ -139,9 +144,21 @@ def test_only_the_clock_has_a_watch(path):
 @each_module
 def test_the_core_does_no_io(path):
     if home(path) == "core":
-        banned = {"os", "io", "time", "random", "asyncio", "logging", "socket", "pathlib", "threading"}
+        banned = {
+            "os",
+            "io",
+            "time",
+            "random",
+            "asyncio",
+            "logging",
+            "socket",
+            "pathlib",
+            "threading",
+        }
         assert not {module for module in imports(path) if inside(module, banned)}
-        assert not [call for call in calls(path) if getattr(call.func, "id", "") in ("open", "print")]
+        assert not [
+            call for call in calls(path) if getattr(call.func, "id", "") in ("open", "print")
+        ]
         assert not [node for node in ast.walk(tree(path)) if isinstance(node, ast.Await)]
 
 
@@ -177,7 +194,9 @@ def test_no_shell_no_pickle_no_eval(path):
         shell = [word for word in call.keywords if word.arg == "shell"]
         assert not shell, "a command runs without a shell"
         called = ast.unparse(call.func)
-        assert called not in ("eval", "exec", "os.system", "os.popen", "create_subprocess_shell"), called
+        assert called not in ("eval", "exec", "os.system", "os.popen", "create_subprocess_shell"), (
+            called
+        )
         assert not called.endswith(".create_subprocess_shell")
 
 

@@ -16,6 +16,7 @@ from jobd import config_values as values
 from jobd.config_policy import Policies
 from jobd.config_tables import DEFAULT_PATH, Queue, Table, Tables
 from jobd.core.allow import AllowList
+from jobd.core.fields import FIELDS, POLICY
 from jobd.core.job import Policy
 from jobd.core.rules import Rules
 from jobd.errors import ConfigError
@@ -25,16 +26,6 @@ FILE_MAX_BYTES: Final = 4 * 1024 * 1024  # a config; more is somebody's mistake,
 
 # What is in use for as long as the daemon runs, by key or by table.
 RESTART: Final = ("daemon.socket", "daemon.state_dir", "daemon.log_dir", "journal")
-
-
-class BadConfig(ConfigError):
-    """`faults`: (dotted key, what is wrong and what is allowed), one for each bad key."""
-
-    def __init__(self, path: str, faults: Sequence[tuple[str, str]]) -> None:
-        super().__init__(
-            f"{path}: " + "; ".join(f"{key}: {fault}" if key else fault for key, fault in faults)
-        )
-        self.path, self.faults = path, tuple(faults)
 
 
 class Config:
@@ -77,8 +68,17 @@ class Config:
         return {"PATH": DEFAULT_PATH, **passed, **env.set}
 
     def resolved(self) -> dict[str, Any]:
-        """As plain JSON, by table and key, what is not set left out."""
-        return self.tables.plain()
+        """As plain JSON, by table and key; what has no value is left out.
+
+        So is `retry_attempts` that nobody set: built in are two, one of them for commands.
+        """
+        plain = self.tables.plain()
+        built_in = {name: FIELDS[name].default for name in POLICY if name != "retry_attempts"}
+        given = {name: value for name, value in built_in.items() if value is not None}
+        plain["defaults"] = given | plain["defaults"]
+        if "PATH" not in self.tables.env.passed:
+            plain["env"]["set"] = {"PATH": DEFAULT_PATH} | plain["env"]["set"]
+        return plain
 
 
 def load(
@@ -91,7 +91,7 @@ def load(
 ) -> Config:
     """The config as told, else of $JOBD_CONFIG, the user's, the system's, else the defaults.
 
-    What the command line says goes before what the file says.  Raises BadConfig, with all
+    What the command line says goes before what the file says.  Raises ConfigError, with all
     that is wrong.
     """
     found = find_config(None if path is None else str(path), environ)
@@ -104,7 +104,7 @@ def load(
     try:
         return Config(Tables.model_validate(given), found)
     except ValidationError as exc:
-        raise BadConfig(found or "the command line", list(_faults(exc))) from None
+        raise ConfigError(found or "the command line", list(_faults(exc))) from None
 
 
 def reloaded(running: Config, new: Config) -> tuple[Config, list[str], list[str]]:
@@ -140,15 +140,15 @@ def _read(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             content = file.read(FILE_MAX_BYTES + 1)
     except OSError as exc:
-        raise BadConfig(path, [("", f"can't be read: {exc.strerror}")]) from None
+        raise ConfigError(path, [("", f"can't be read: {exc.strerror}")]) from None
     if len(content) > FILE_MAX_BYTES:
-        raise BadConfig(path, [("", f"is larger than {FILE_MAX_BYTES} bytes")])
+        raise ConfigError(path, [("", f"is larger than {FILE_MAX_BYTES} bytes")])
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as exc:
-        raise BadConfig(path, [("", f"is not UTF-8 at byte {exc.start}")]) from None
+        raise ConfigError(path, [("", f"is not UTF-8 at byte {exc.start}")]) from None
     except (ValueError, RecursionError) as exc:  # an integer of 5,000 digits, a mile of brackets
-        raise BadConfig(path, [("", f"is no TOML: {exc}")]) from None
+        raise ConfigError(path, [("", f"is no TOML: {exc}")]) from None
 
 
 def _overlay(given: dict[str, Any], table: str, told: dict[str, Any]) -> None:

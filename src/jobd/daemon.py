@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,9 @@ from jobd.errors import Draining, RequestError, StorageError
 
 T = TypeVar("T")
 
-BATCH_MAX: Final = 1024  # calls in one commit; bounds the wait of the first one
+# In one commit; they bound the wait of the first caller, and the memory that a line takes.
+BATCH_MAX: Final = 1024  # calls
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024  # of submissions; a single larger one goes alone
 SUBMISSION_BYTES: Final = 1024  # of a record, beside its call and with room for what closes it
 
 
@@ -37,6 +40,7 @@ class Call:
 
     decide: Callable[[Moment], Decision]
     answer: asyncio.Future[Any] | None
+    size_bytes: int = 0  # about what it adds to the commit, if that may be much
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class Daemon:
     admit: Callable[[Job], Admitted | Refused]  # is a job still on the allow-list?
     act: Callable[[Effect], None]  # never waits
     announce: Callable[[Sequence[Fact]], None]  # never waits
-    _inbox: list[Call] = field(default_factory=list)
+    _inbox: deque[Call] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
 
@@ -71,7 +75,7 @@ class Daemon:
     async def turn(self) -> None:
         """One batch, from the inbox to its answers."""
         self._wake.clear()
-        calls, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+        calls = self._next_batch()
         now = self.clock.now()
 
         outcomes = [self._decide(call, now) for call in calls]
@@ -94,7 +98,10 @@ class Daemon:
 
     async def execute(self, command: Command) -> Any:
         """The decision's answer, once it is on disk.  Raises RequestError; then nothing changed."""
-        return await self._call(partial(self._permitted, command))
+        size_bytes = 0
+        if isinstance(command, Submit):
+            size_bytes = sum(len(one.call) + SUBMISSION_BYTES for one in command.submissions)
+        return await self._call(partial(self._permitted, command, size_bytes), size_bytes)
 
     async def ask(self, question: Callable[[Engine, Moment], T]) -> T:
         """A reading, answered when the batch that it saw is on disk.  It must be quick."""
@@ -110,18 +117,27 @@ class Daemon:
         self._closed = True
         self._wake.set()
 
-    def _permitted(self, command: Command, now: Moment) -> Decision:
-        if isinstance(command, Submit):
-            size = sum(len(one.call) + SUBMISSION_BYTES for one in command.submissions)
-            if not self.journal.has_room(size):
-                raise StorageError("no room left on the journal's file system; nothing was stored")
+    def _next_batch(self) -> list[Call]:
+        calls: list[Call] = []
+        size_bytes = 0
+        while self._inbox and len(calls) < BATCH_MAX:
+            size_bytes += self._inbox[0].size_bytes
+            if calls and size_bytes > BATCH_BYTES_MAX:
+                break
+            calls.append(self._inbox.popleft())
+        return calls
+
+    def _permitted(self, command: Command, size_bytes: int, now: Moment) -> Decision:
+        """What can fail for want of space is refused before it is accepted."""
+        if size_bytes and not self.journal.has_room(size_bytes):
+            raise StorageError("no room left on the journal's file system; nothing was stored")
         return self.engine.decide(command, now)
 
-    async def _call(self, decide: Callable[[Moment], Decision]) -> Any:
+    async def _call(self, decide: Callable[[Moment], Decision], size_bytes: int = 0) -> Any:
         if self._closed:
             raise Draining("the daemon is stopping; ask again when it is back")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._put(Call(decide, answer))
+        self._put(Call(decide, answer, size_bytes))
         return await answer
 
     def _put(self, call: Call) -> None:

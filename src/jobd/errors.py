@@ -126,7 +126,17 @@ class CannotStart(JobdError):
 
 
 class ConfigError(CannotStart):
-    """Names file, key and what is allowed."""
+    """Names file, key and what is allowed.
+
+    `faults`: (dotted key, what is wrong and what is allowed), one for each bad key; the key is
+    empty where the file as a whole is at fault.
+    """
+
+    def __init__(self, path: str, faults: Sequence[tuple[str, str]]) -> None:
+        super().__init__(
+            f"{path}: " + "; ".join(f"{key}: {fault}" if key else fault for key, fault in faults)
+        )
+        self.path, self.faults = path, tuple(faults)
 
 
 class ForeignState(CannotStart):

@@ -12,6 +12,7 @@ from jobd.rpc.backend import Held, Sink
 
 HELD_MAX: Final = 10_000  # facts; a few MB, and minutes of a busy daemon
 
+
 class Hub:
     """Satisfies `rpc.backend.Hub`, which tells what each of these promises."""
 

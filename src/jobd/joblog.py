@@ -5,25 +5,21 @@ Fed with facts once they are on disk, so they never tell a story that the journa
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
+from jobd import joblines
 from jobd.core.decision import Fact
-from jobd.core.job import Failure, Status
-from jobd.core.records import Cancelled, Completed, Failed, Interrupted, Retried, Started
-from jobd.instants import rfc3339
-from jobd.logfiles import LogFile, Rotation, compact, printable, text_line
+from jobd.core.records import Started
+from jobd.joblines import Line
+from jobd.logfiles import LogFile, Rotation
 
 JOBS: Final = "background_jobs.log"
 ERRORS: Final = "background_jobs_errors.log"
-PARAMS_MAX_BYTES: Final = 2048
 REFUSALS_PER_SECOND: Final = 10
 _PEERS_MAX: Final = 1024  # remembered at most, for counting; far more than users of one machine
-
-_REFUSED: Final = "Unauthorized job execution attempt"
 
 
 class LogSettings(Protocol):
@@ -39,13 +35,6 @@ class LogSettings(Protocol):
     def max_bytes(self) -> int: ...
     @property
     def params(self) -> bool: ...
-
-
-class _Line(NamedTuple):
-    level: str
-    message: str
-    call: Mapping[str, Any] | None  # whose subject and params
-    more: dict[str, Any]
 
 
 class _Refusals:
@@ -95,8 +84,8 @@ class JobLog:
             at = fact.record.at
             if isinstance(fact.record, Started):
                 later[fact.job.id] -= 1
-            for line in _line_or_two(fact, fact.job.attempt - later[fact.job.id]):
-                text = self._format(line, at)
+            for line in joblines.of(fact, fact.job.attempt - later[fact.job.id]):
+                text = self._encoded(line, at)
                 lines += text
                 if line.level == "ERROR":
                     errors += text
@@ -108,8 +97,7 @@ class JobLog:
         recent = self._refusals.setdefault(peer, _Refusals(at))
         recent.count += 1
         if recent.count <= REFUSALS_PER_SECOND:
-            more = {"status": "unauthorized", "submitted_by": peer, "error": why}
-            self._error(_Line("ERROR", _REFUSED, call, more), at)
+            self._error(joblines.of_refusal(peer, call, why), at)
 
     def settle(self, at: float) -> None:
         """Tells what was counted of seconds that are over; to be called now and then."""
@@ -134,93 +122,19 @@ class JobLog:
         del self._refusals[peer]
         unsaid = recent.count - REFUSALS_PER_SECOND
         if unsaid > 0:
-            more = {"status": "unauthorized", "submitted_by": peer, "count": unsaid}
-            self._error(_Line("ERROR", "Unauthorized job execution attempts", None, more), at)
+            self._error(joblines.of_count(peer, unsaid), at)
 
-    def _error(self, line: _Line, at: float) -> None:
-        text = self._format(line, at)
+    def _error(self, line: Line, at: float) -> None:
+        text = self._encoded(line, at)
         self._write(text, text, at)
+
+    def _encoded(self, line: Line, at: float) -> bytes:
+        form = joblines.as_json if self._settings.format == "json" else joblines.as_text
+        # What JSON lets pass but no file holds: half of a surrogate pair.
+        return form(line, at, params=self._settings.params).encode(errors="backslashreplace")
 
     def _write(self, lines: bytes | bytearray, errors: bytes | bytearray, at: float) -> None:
         if lines:
             self._jobs.write(bytes(lines), at)
         if errors:
             self._errors.write(bytes(errors), at)
-
-    def _format(self, line: _Line, at: float) -> bytes:
-        facts = dict(line.more)
-        if line.call is not None and self._settings.params:
-            id = {"id": facts.pop("id")} if "id" in facts else {}
-            facts = {**id, "params": _params(line.call), **facts}
-        subject = None if line.call is None else _subject(line.call)
-        if self._settings.format == "json":
-            job = {} if subject is None else {"job": subject}
-            entry = {"timestamp": rfc3339(at), "level": line.level, "message": line.message}
-            text = compact({**entry, **job, **facts})
-        else:
-            told = line.message if subject is None else f"{line.message}: {subject}"
-            told = f"{told} {compact({**facts, 'timestamp': rfc3339(at)})}"
-            text = text_line(at, line.level, "jobd", told)
-        return f"{text}\n".encode(errors="backslashreplace")
-
-
-def _line_or_two(fact: Fact, attempt: int) -> list[_Line]:
-    """`attempt`: how many had started when the record was made."""
-    record = fact.record
-    match record:
-        case Started():
-            return [_line("INFO", "Job started", fact, Status.RUNNING, attempt)]
-        case Completed():
-            return [_line("INFO", "Job completed", fact, Status.COMPLETED, attempt)]
-        case Retried() | Interrupted():
-            more = {"error": _error(record.ended.failure), "run_at": rfc3339(record.run_at)}
-            return [_line("WARNING", "Job retrying", fact, Status.PENDING_RETRY, attempt, **more)]
-        case Cancelled():
-            return [_line("INFO", "Job cancelled", fact, Status.CANCELLED, attempt)]
-        case Failed():
-            error = _error(record.failure)
-            failed = _line("ERROR", "Job failed", fact, Status.FAILED, attempt, error=error)
-            if record.failure.kind != "unauthorized":
-                return [failed]
-            # The list no longer admits it: that is a refusal, and the end of the job too.
-            return [_line("ERROR", _REFUSED, fact, "unauthorized", attempt, error=error), failed]
-        case _:
-            return []
-
-
-def _line(level: str, message: str, fact: Fact, status: str, attempt: int, **more: str) -> _Line:
-    facts = {"id": fact.job.id, "status": str(status), "attempt": attempt, **more}
-    return _Line(level, message, json.loads(fact.job.call), facts)
-
-
-def _error(failure: Failure | None) -> str:
-    assert failure is not None
-    return failure.message or failure.kind
-
-
-def _subject(call: Mapping[str, Any]) -> str:
-    if "command" not in call:
-        method = call.get("method")
-        return printable(call["target"] if method is None else f"{call['target']}@{method}")
-    program: str = call["command"][0]
-    # So that nothing in a name can pass for the end of it.
-    plain = program.isprintable() and " " not in program
-    return program if plain else compact(program)
-
-
-def _params(call: Mapping[str, Any]) -> Any:
-    """The arguments; beyond 2 KiB the beginning of their JSON, as text."""
-    params = _arguments(call)
-    encoded = compact(params).encode(errors="backslashreplace")
-    if len(encoded) <= PARAMS_MAX_BYTES:
-        return params
-    return encoded[:PARAMS_MAX_BYTES].decode(errors="ignore") + "…"
-
-
-def _arguments(call: Mapping[str, Any]) -> Any:
-    if "command" in call:
-        return call["command"][1:]
-    args, kwargs = call.get("args") or [], call.get("kwargs") or {}
-    if args and kwargs:
-        return {"args": args, "kwargs": kwargs}
-    return args or kwargs

@@ -6,6 +6,7 @@ read here: every line comes with its instant.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -15,12 +16,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobd import instants
 from jobd.errors import EXIT_RETRY, EXIT_USELESS, CannotStart
-from jobd.instants import rfc3339
 
 # What would let one line pass for two, or a terminal show something else than what is there:
 # control characters, line and paragraph separators, and marks that turn the direction of text.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+# The lines of one batch share their instant.
+rfc3339 = functools.lru_cache(maxsize=16)(instants.rfc3339)
 
 # Made once: `json.dumps` would make one for each line.
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=repr)

@@ -21,7 +21,7 @@ from jobd import config as configs
 from jobd.clock import SystemClock
 from jobd.compaction import Compaction
 from jobd.config import Config
-from jobd.core.commands import Drain, StopAll
+from jobd.core.commands import Command, Drain, StopAll
 from jobd.core.decision import Fact
 from jobd.core.engine import Engine
 from jobd.daemon import Daemon
@@ -72,21 +72,23 @@ def _first(group: BaseExceptionGroup[CannotStart]) -> CannotStart:
 
 
 async def _serve(policies: Policies) -> None:
-    """The socket first: if that can't be had, nothing else is touched."""
+    """What can't be had is found out before anything else is touched."""
     config = policies.config
     listener = system_listener(str(config.daemon.socket))
-    #listener.bind()
+    listener.check()
+    # Before the socket, which may stand in the state directory: that is ours or empty.
+    store = Store.open(
+        config.daemon.state_dir, fsync=config.journal.fsync,
+        interval_s=config.journal.interval, segment_bytes=config.journal.segment_bytes,
+    )  # fmt: skip
     try:
-        store = Store.open(
-            config.daemon.state_dir, fsync=config.journal.fsync,
-            interval_s=config.journal.interval, segment_bytes=config.journal.segment_bytes,
-        )  # fmt: skip
+        listener.bind()
         try:
             await _Service(policies, listener, store).run()
         finally:
-            await store.aclose()
+            await listener.aclose()
     finally:
-        await listener.aclose()
+        await store.aclose()
 
 
 class _Service:
@@ -107,7 +109,7 @@ class _Service:
             state_dir=config.daemon.state_dir,
             log_dir=config.daemon.log_dir,
             settings=policies.launch,
-            report=lambda command: self._daemon.tell(command),
+            report=self._report,
             jitter=random.random,
             boot_id=self._clock.boot_id,
             output=self._outputs,
@@ -182,8 +184,12 @@ class _Service:
                 for event in (self._idle, hurry):
                     either.start_soon(_then_cancel, event, either.cancel_scope)
 
+    def _report(self, command: Command) -> None:
+        """From the supervisor, which is there before the daemon it reports to."""
+        self._daemon.tell(command)
+
     def _announce(self, facts: Sequence[Fact]) -> None:
-        """What is on disk may be known.  The hub is last: whoever it wakes finds the log written."""
+        """What is on disk may be known.  The hub is last: who is woken finds the log written."""
         self._logs.jobs.announce(facts)
         self._tally.announce(facts)
         self._hub.announce(facts)
@@ -197,7 +203,7 @@ class _Service:
         try:
             await self._front.reload()
         except ConfigError as exc:
-            log.error("not_reloaded why=%s", exc)  # noqa: TRY400 the fault is in the file
+            log.error("not_reloaded why=%s", exc)
 
     def _reloaded(self, config: Config) -> None:
         self._logs.follow(config)

@@ -162,11 +162,11 @@ def test_the_client_may_be_used_on_one_loop_after_another(daemon):
     jobs = AsyncClient()
 
     async def once():
-        answer = await jobs.ping()
+        answers = await asyncio.gather(jobs.ping(), jobs.ping(), jobs.ping())
         await jobs.aclose()
-        return answer
+        return answers
 
-    assert asyncio.run(once()) == asyncio.run(once()) == {}
+    assert asyncio.run(once()) == asyncio.run(once()) == [{}] * 3
 
 
 def test_follow_goes_on_over_a_lost_connection(daemon, scripted, run):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jobd.config import BadConfig, Config, load
+from jobd.config import Config, load
+from jobd.errors import ConfigError
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def faults(config) -> Callable[[str], dict[str, str]]:
     """What is wrong with a file of this text, by key; and that the message says all of it."""
 
     def find(text: str) -> dict[str, str]:
-        with pytest.raises(BadConfig) as caught:
+        with pytest.raises(ConfigError) as caught:
             config(text)
         found = dict(caught.value.faults)
         assert len(found) == len(caught.value.faults)

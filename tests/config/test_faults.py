@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobd.config import BadConfig, load
+from jobd.config import load
+from jobd.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -158,22 +159,22 @@ def test_all_faults_are_told_at_once(faults) -> None:
 def test_a_file_that_is_no_config_is_told_by_its_name(tmp_path, content: bytes, says: str) -> None:
     path = tmp_path / "jobd.toml"
     path.write_bytes(content)
-    with pytest.raises(BadConfig, match=says) as caught:
+    with pytest.raises(ConfigError, match=says) as caught:
         load(path)
     assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_a_file_that_can_not_be_read_is_told_by_its_name(tmp_path) -> None:
     for path in (tmp_path, tmp_path / "absent.toml"):
-        with pytest.raises(BadConfig, match="can't be read"):
+        with pytest.raises(ConfigError, match="can't be read"):
             load(path)
 
 
 def test_what_the_command_line_says_is_checked_too(home) -> None:
-    with pytest.raises(BadConfig, match=r"^the command line: logging.level: must be"):
+    with pytest.raises(ConfigError, match=r"^the command line: logging.level: must be"):
         load(environ=home, log_level="loud")
 
 
 def test_a_table_that_is_none_is_told_even_when_the_command_line_adds_to_it(config) -> None:
-    with pytest.raises(BadConfig, match="daemon: must be a table"):
+    with pytest.raises(ConfigError, match="daemon: must be a table"):
         config("daemon = 3", state_dir="/x")

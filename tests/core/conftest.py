@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from jobd.core import ids
 from jobd.core.allow import Admitted, Refused
 from jobd.core.commands import AttemptEnded, AttemptNeverRan, Cancel, Command, Submission, Submit
@@ -74,7 +75,9 @@ class Desk:
         assert job.status is Status.RUNNING
         return job
 
-    def end(self, job: Job, kind: str = "completed", *, jitter: float = 0.0, **ending: Any) -> Decision:
+    def end(
+        self, job: Job, kind: str = "completed", *, jitter: float = 0.0, **ending: Any
+    ) -> Decision:
         if kind == "exit":
             ending.setdefault("exit_code", 1)
         told = Ending(kind=kind, **ending)  # type: ignore[arg-type]

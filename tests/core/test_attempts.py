@@ -1,6 +1,7 @@
 """Attempts begin, are stopped and end: one rule per test."""
 
 import pytest
+
 from jobd.core import records
 from jobd.core.commands import AttemptEnded, Drain, StopAll
 from jobd.core.decision import Kill, Launch, Settle, Stop

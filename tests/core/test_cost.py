@@ -6,6 +6,7 @@ Counted are lines of jobd that are run, not seconds: the same on every machine, 
 import sys
 
 import pytest
+
 from jobd.core.commands import Cancel, Drain, Submit
 from jobd.core.job import Status
 

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jobd.core.heap import Heap
 
 
@@ -104,7 +105,10 @@ def comparisons_per_step(size):
         heap.push(item.key, item)
     worst = 0
     for item in (*items[:: max(1, size // 97)], items[0], items[-1]):
-        for step in (lambda item=item: heap.remove(item), lambda item=item: heap.push(item.key, item)):
+        for step in (
+            lambda item=item: heap.remove(item),
+            lambda item=item: heap.push(item.key, item),
+        ):
             Counted.compared = 0
             step()
             worst = max(worst, Counted.compared)

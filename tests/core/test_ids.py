@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jobd.core import ids
 
 ORDINALS = st.integers(1, 2**20 - 1)
@@ -20,7 +21,9 @@ def test_the_same_submitter_and_request_id_give_the_same_stem():
 
 
 def test_another_submitter_or_request_id_gives_another_stem():
-    stems = {ids.stem(by, request) for by in ("uid:1", "uid:10") for request in ("0", "00", "", "1")}
+    stems = {
+        ids.stem(by, request) for by in ("uid:1", "uid:10") for request in ("0", "00", "", "1")
+    }
     assert len(stems) == 8
 
 

@@ -5,12 +5,25 @@ import itertools
 import typing
 
 import pytest
+
 from jobd.core import ids, lifecycle, records
-from jobd.core.job import ATTEMPTS_KEPT, FINAL, Ended, Failure, History, Job, Policy, Running, Status
+from jobd.core.job import (
+    ATTEMPTS_KEPT,
+    FINAL,
+    Ended,
+    Failure,
+    History,
+    Job,
+    Policy,
+    Running,
+    Status,
+)
 
 ID = ids.whole("0" * 12, 1)
 LOST = Failure(kind="exit", message="exited with code 1", exit_code=1)
-ENDED = Ended(attempt=1, pid=9, started_at=1.0, finished_at=2.0, outcome="exit", exit_code=1, failure=LOST)
+ENDED = Ended(
+    attempt=1, pid=9, started_at=1.0, finished_at=2.0, outcome="exit", exit_code=1, failure=LOST
+)
 
 RECORDS = {
     type(record): record
@@ -57,7 +70,9 @@ ALLOWED = {
 
 
 def job_that_is(status):
-    job = Job(id=ID, number=1, by="uid:1", call=b"{}", policy=Policy(), submitted_at=0.0, run_at=0.0)
+    job = Job(
+        id=ID, number=1, by="uid:1", call=b"{}", policy=Policy(), submitted_at=0.0, run_at=0.0
+    )
     job.status = status
     job.attempt = 1
     if status is Status.RUNNING:
@@ -127,9 +142,7 @@ def test_the_first_reason_to_stop_is_kept_and_a_cancel_is_never_forgotten():
 def test_a_count_is_taken_of_an_interruption_only_where_the_record_says_so():
     for counted, count in ((True, 1), (False, 0)):
         job = job_that_is(Status.RUNNING)
-        lifecycle.advance(
-            job, dataclasses.replace(RECORDS[records.Interrupted], counted=counted)
-        )
+        lifecycle.advance(job, dataclasses.replace(RECORDS[records.Interrupted], counted=counted))
         assert job.interruptions == count
         assert job.retries_left == job.policy.retry_attempts
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from jobd.core.commands import Cancel, Drain, Follow, Keep, Remove, Retry, StopAll, Submit
 from jobd.core.decision import Forget, Kill, Launch, Settle, Stop
 from jobd.core.job import FINAL, WAITING, Job, Status

@@ -1,8 +1,11 @@
 """Found by id, by stem, by prefix; listed newest first from any point."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jobd.core import ids
 from jobd.core.job import Job, Policy
 from jobd.core.register import Register
@@ -88,3 +91,23 @@ def test_a_prefix_that_goes_astray_finds_nothing():
 def test_no_more_are_found_by_a_prefix_than_asked_for():
     found = register(*range(1, 200))
     assert len(found.with_prefix("", 7)) == 7
+
+
+def test_what_was_forgotten_long_ago_costs_a_list_nothing():
+    """Numbers go on for ever: ten million records later, two jobs are still two."""
+    found = register(1, 10_000_000)
+    count = 0
+
+    def count_lines(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return count_lines
+
+    before = sys.gettrace()
+    sys.settrace(count_lines)
+    try:
+        listed = numbers(found.newest())
+    finally:
+        sys.settrace(before)
+    assert listed == [10_000_000, 1]
+    assert count < 100

@@ -1,6 +1,7 @@
 """What is remembered is what was done: replay, snapshots, reminders."""
 
 import pytest
+
 from jobd.core.commands import Keep, Remove, Retry, StopAll
 from jobd.core.decision import Kill, Stop
 from jobd.core.engine import Engine
@@ -133,7 +134,10 @@ def test_a_start_bears_the_boot_that_it_happened_in(desk):
     desk.boot_id = "another"
     desk.engine = twin
     desk.started()
-    assert [r.boot_id for r in desk.records if isinstance(r, Started)] == ["the-first-boot", "another"]
+    assert [r.boot_id for r in desk.records if isinstance(r, Started)] == [
+        "the-first-boot",
+        "another",
+    ]
 
 
 @pytest.mark.parametrize("force", [False, True])

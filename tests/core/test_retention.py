@@ -1,6 +1,7 @@
 """How long jobs that have ended are kept."""
 
 import pytest
+
 from jobd.core.commands import Remove, Retry
 from jobd.core.decision import Forget
 from jobd.core.engine import TICK_MAX
@@ -15,9 +16,7 @@ def removed(decision):
     return [fact.record.id for fact in decision.facts if isinstance(fact.record, Removed)]
 
 
-@pytest.mark.parametrize(
-    ("status", "keep_s"), list(zip(FINALS, (1000, 2000, 3000), strict=True))
-)
+@pytest.mark.parametrize(("status", "keep_s"), list(zip(FINALS, (1000, 2000, 3000), strict=True)))
 def test_each_final_status_has_its_own_retention(desk_with, status, keep_s):
     desk = desk_with(**KEEP_S)
     job = desk.final(status)
@@ -32,7 +31,9 @@ def test_each_final_status_has_its_own_retention(desk_with, status, keep_s):
 
 
 @pytest.mark.parametrize("status", FINALS)
-def test_nothing_is_removed_within_ten_minutes_of_its_end_whatever_the_config_says(desk_with, status):
+def test_nothing_is_removed_within_ten_minutes_of_its_end_whatever_the_config_says(
+    desk_with, status
+):
     desk = desk_with(completed_s=0.0, failed_s=0.0, cancelled_s=0.0, max_jobs=1)
     jobs = [desk.final(status) for _ in range(3)]
     assert removed(desk.tick(599)) == []

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jobd.core.fields import DURATION_MAX_S
 from jobd.core.job import Policy
 from jobd.core.retry import delay_s

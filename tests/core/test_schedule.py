@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jobd.core.job import Job, Policy
 from jobd.core.schedule import QueueCounts, Schedule
 
@@ -160,10 +161,10 @@ def test_it_starts_what_a_search_through_all_would_start(wanted, limits, dice):
         if running and dice.random() < 0.4:
             schedule.vacate(running.pop(dice.randrange(len(running))))
         names = [job.policy.queue for job in running]
-        startable = [j for j in left if names.count(j.policy.queue) < limits.get(j.policy.queue, 99)]
-        best = min(
-            startable, key=lambda j: (-j.policy.priority, j.run_at, j.number), default=None
-        )
+        startable = [
+            j for j in left if names.count(j.policy.queue) < limits.get(j.policy.queue, 99)
+        ]
+        best = min(startable, key=lambda j: (-j.policy.priority, j.run_at, j.number), default=None)
         assert start(schedule) is best
         if best is not None:
             left.remove(best)

@@ -1,6 +1,7 @@
 """Submitting, retrying by hand, removing: one rule per test."""
 
 import pytest
+
 from jobd.core import ids
 from jobd.core.commands import Cancel, Follow, Remove, Retry, Submit
 from jobd.core.decision import Forget, Submittal
@@ -16,10 +17,20 @@ def answers(desk, *submissions):
 
 def unchanged(desk, command, error):
     """The refusal; and that nothing has changed."""
-    before = (desk.engine.seq, len(desk.engine.jobs), dict(desk.engine.counts), desk.engine.live_bytes)
+    before = (
+        desk.engine.seq,
+        len(desk.engine.jobs),
+        dict(desk.engine.counts),
+        desk.engine.live_bytes,
+    )
     with pytest.raises(error) as refusal:
         desk.decide(command)
-    after = (desk.engine.seq, len(desk.engine.jobs), dict(desk.engine.counts), desk.engine.live_bytes)
+    after = (
+        desk.engine.seq,
+        len(desk.engine.jobs),
+        dict(desk.engine.counts),
+        desk.engine.live_bytes,
+    )
     assert after == before
     return refusal.value
 
@@ -56,7 +67,9 @@ def test_content_is_compared_as_json_and_not_as_bytes(desk):
     assert answers(desk, again) == (Submittal(job.id, Status.PENDING, duplicate=True),)
 
 
-@pytest.mark.parametrize("other", [b'{"args":[2]}', b'{"args":["1"]}', b'{"args":[1],"delay":0}', b'{"args":[true]}'])
+@pytest.mark.parametrize(
+    "other", [b'{"args":[2]}', b'{"args":["1"]}', b'{"args":[1],"delay":0}', b'{"args":[true]}']
+)
 def test_other_content_under_the_same_request_id_is_a_conflict(desk, other):
     desk.submit(request_id="r", call=b'{"args":[1]}')
     unchanged(desk, Submit((desk.submission(request_id="r", call=other),)), Conflict)
@@ -140,7 +153,11 @@ def test_a_final_job_can_be_run_again_and_begins_anew(desk, status):
     [fact] = decision.facts
     assert isinstance(fact.record, RetryRequested)
     assert (job.status, job.run_at, job.retries_left) == (Status.PENDING, desk.wall + 60, 0)
-    assert (job.history.finished_at, job.history.failure, job.history.result) == (None, None, b"null")
+    assert (job.history.finished_at, job.history.failure, job.history.result) == (
+        None,
+        None,
+        b"null",
+    )
     desk.tick(60)
     assert job.attempt == 2
     assert len(job.history.first) == 1

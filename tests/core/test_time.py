@@ -1,6 +1,7 @@
 """What comes due by itself: order of starts, bounded ticks, deadlines, clocks that are set."""
 
 import pytest
+
 from jobd.core.commands import Cancel, Drain, Follow
 from jobd.core.engine import ADVANCE_MAX, TICK_MAX
 from jobd.core.job import Status

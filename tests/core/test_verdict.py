@@ -1,6 +1,7 @@
 """What the end of an attempt means: the stop on record names it, else the process."""
 
 import pytest
+
 from jobd.core.job import Ending, Job, Policy, Running
 from jobd.core.records import Cancelled, Completed, Failed, Interrupted, Retried
 from jobd.core.rules import Rules
@@ -31,7 +32,9 @@ def ending(kind, **ending):
 
 
 def test_a_process_that_completed_completes_its_job_with_its_result():
-    record = verdict(running(), ending("completed", result=b'{"a":1}', cpu_time=0.5), RULES, NOW, 0.0)
+    record = verdict(
+        running(), ending("completed", result=b'{"a":1}', cpu_time=0.5), RULES, NOW, 0.0
+    )
     assert isinstance(record, Completed)
     assert record.result == b'{"a":1}'
     assert (record.ended.pid, record.ended.cpu_time, record.ended.failure) == (77, 0.5, None)
@@ -93,21 +96,27 @@ def test_a_cancel_during_a_timeout_ends_the_job_and_the_attempt_stays_a_timeout(
 
 
 def test_an_interruption_is_run_again_without_spending_a_retry():
-    record = verdict(running(retry_delay=8.0, retry_attempts=0), ending("interrupted"), RULES, NOW, 0.0)
+    record = verdict(
+        running(retry_delay=8.0, retry_attempts=0), ending("interrupted"), RULES, NOW, 0.0
+    )
     assert isinstance(record, Interrupted)
     assert record.counted
     assert record.run_at == NOW + 8
 
 
 def test_interruptions_end_somewhere():
-    assert isinstance(verdict(running(interruptions=2), ending("interrupted"), RULES, NOW, 0.0), Interrupted)
+    assert isinstance(
+        verdict(running(interruptions=2), ending("interrupted"), RULES, NOW, 0.0), Interrupted
+    )
     record = verdict(running(interruptions=3), ending("interrupted"), RULES, NOW, 0.0)
     assert isinstance(record, Failed)
     assert record.failure.kind == "interrupted"
 
 
 def test_at_most_once_means_that_an_interruption_fails():
-    record = verdict(running(on_interrupt="fail"), ending("interrupted", message="gone"), RULES, NOW, 0.0)
+    record = verdict(
+        running(on_interrupt="fail"), ending("interrupted", message="gone"), RULES, NOW, 0.0
+    )
     assert isinstance(record, Failed)
     assert (record.failure.kind, record.failure.message) == ("interrupted", "gone")
 
@@ -122,7 +131,9 @@ def test_a_service_stop_is_an_interruption_that_does_not_count(kind):
 
 
 def test_a_cancel_during_a_service_stop_ends_the_job():
-    record = verdict(running(stopping="shutdown", cancelled=True), ending("signal"), RULES, NOW, 0.0)
+    record = verdict(
+        running(stopping="shutdown", cancelled=True), ending("signal"), RULES, NOW, 0.0
+    )
     assert isinstance(record, Cancelled)
 
 

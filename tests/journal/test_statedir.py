@@ -80,8 +80,10 @@ def test_a_second_daemon_is_told_who_has_it(open_store, state_dir):
 def test_the_lock_is_not_inherited_by_a_child(open_store, state_dir):
     store = open_store(state_dir)
     child = subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
-    )
+        [sys.executable, "-c", "print('here', flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False,
+    )  # fmt: skip
+    child.stdout.readline()  # past its exec: until then it has what the parent had
     try:
         store.close()
         assert open_store(state_dir).next_seq == 1

@@ -48,15 +48,20 @@ def main() -> int:
             return 1
         verdicts = list(pool.map(tried, chosen))
     survivors = verdicts.count(False)
-    print(f"{len(chosen)} mutants, {survivors} survived" if survivors else f"{len(chosen)} mutants, each caught")
+    print(
+        f"{len(chosen)} mutants, {survivors} survived"
+        if survivors
+        else f"{len(chosen)} mutants, each caught"
+    )
     return 1 if survivors else 0
 
 
 def stale(mutant: Mutant) -> str | None:
     """Why it can't be planted any more, or None."""
     source = (ROOT / mutant.file).read_text(encoding="utf-8")
-    if source.count(mutant.old) != 1:
-        return f"STALE     {mutant.name}: its text is {source.count(mutant.old)} times in {mutant.file}"
+    times = source.count(mutant.old)
+    if times != 1:
+        return f"STALE     {mutant.name}: its text is {times} times in {mutant.file}"
     compile(source.replace(mutant.old, mutant.new), mutant.file, "exec")
     return None
 
@@ -91,7 +96,7 @@ def run(tests: tuple[str, ...], mutant: Mutant | None = None) -> tuple[int, str]
 
 
 def _pytest(copy: Path, tests: tuple[str, ...]) -> tuple[int, str]:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "JOBD_SEEDS": "120"}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "JOBD_SEEDS": "100"}
     environment.pop("PYTHONPATH", None)  # the copy, and nothing but the copy
     command = [
         sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider",

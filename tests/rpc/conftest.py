@@ -120,7 +120,7 @@ class World:
     def finish(self, id, **ending):
         ending.setdefault("kind", "completed")
         attempt = self.engine.jobs.get(id).attempt
-        command = AttemptEnded(id, attempt, Ending(pid=77, started_at=1.0, **ending), 0.0)
+        command = AttemptEnded(id, attempt, Ending(pid=77, **ending), 0.0)
         self._announce(self.engine.decide(command, self.moment))
         self.tick()
 
@@ -272,7 +272,9 @@ def serving(socket_path):
 
     @asynccontextmanager
     async def serve(dispatcher, request_bytes_max=lambda: 64 * 1024):
-        server = Server(UnixListener(socket_path), dispatcher, request_bytes_max=request_bytes_max)
+        listener = UnixListener(socket_path)
+        listener.bind()
+        server = Server(listener, dispatcher, request_bytes_max=request_bytes_max)
         await server.start()
         clients = []
 

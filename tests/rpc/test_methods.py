@@ -34,9 +34,10 @@ async def test_submit_many_answers_in_order(client):
 
 
 async def test_submit_many_stores_nothing_if_one_is_bad_and_names_each_bad_field(client, world):
-    jobs = [TARGET, {**TARGET, "priority": 11, "delay": -1}, TARGET]
+    jobs = [TARGET, {**TARGET, "priority": 11, "delay": -1}, TARGET, {}]
     error = await client.refusal("submit_many", {"jobs": jobs}, -32602)
-    assert [bad["field"] for bad in error["data"]["fields"]] == ["jobs.1.priority", "jobs.1.delay"]
+    bad = [bad["field"] for bad in error["data"]["fields"]]
+    assert bad == ["jobs.1.priority", "jobs.1.delay", "jobs.3.target"]
     assert not len(world.engine.jobs)
 
 
@@ -323,9 +324,13 @@ async def test_reload_says_what_changed(client, world):
 
 
 async def test_reload_of_a_bad_config_is_invalid(client, world):
-    world.reloaded = ConfigError("jobd.toml: daemon.max_running: must be at least 1")
+    faults = [("daemon.max_running", "must be at least 1"), ("", "is no TOML")]
+    world.reloaded = ConfigError("jobd.toml", faults)
     error = await client.refusal("reload", {}, -32602)
-    assert "daemon.max_running" in error["data"]["fields"][0]["message"]
+    assert error["data"]["fields"] == [
+        {"field": "daemon.max_running", "message": "must be at least 1"},
+        {"field": "config", "message": "is no TOML"},
+    ]
 
 
 async def test_shutdown_answers_and_then_stops(client, world):

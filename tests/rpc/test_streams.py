@@ -2,6 +2,7 @@
 
 import pytest
 
+from jobd.core.commands import AttemptNeverRan
 from jobd.instants import rfc3339
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +67,20 @@ async def test_each_kind_of_event_says_what_it_is_about(client, world):
     }  # fmt: skip
     assert told[7]["why"] == "cancelled"
     assert [event["seq"] for event in told] == list(range(1, 12))
+
+
+async def test_an_attempt_that_never_ran_or_was_interrupted_is_told_of(client, world):
+    id = await client.submit()
+    await follow(client)
+    await world.execute(AttemptNeverRan(id, 1))
+    world.finish(id, kind="interrupted", message="the host died")
+    told = [await client.notification() for _ in range(3)]
+    assert [(event["type"], event["status"], event["attempt"]) for event in told] == [
+        ("never_ran", "pending", 1),
+        ("started", "running", 2),
+        ("interrupted", "pending_retry", 2),
+    ]
+    assert told[2]["failure"]["kind"] == "interrupted"
 
 
 async def test_events_of_one_job_status_or_queue_only(client, world):
@@ -283,13 +298,3 @@ async def test_unsubscribe_ends_following_with_a_result(client):
     await client.call("ping")
     await client.call("unsubscribe", subscription=stream)
     assert (await client.answer(stream))["result"]["data"] == ""
-
-
-async def test_following_a_job_that_is_removed_ends_with_not_found(client, world):
-    id = await client.submit(**TARGET, retry_attempts=0, delay=60)
-    stream = client.send("logs", {"id": id, "follow": True})
-    await client.call("ping")
-    await client.call("cancel", id=id)
-    await client.call("remove", id=id)
-    answer = await client.answer(stream)
-    assert answer.get("error", {"code": -32002})["code"] == -32002

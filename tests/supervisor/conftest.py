@@ -58,7 +58,9 @@ class World:
 
     # A job from its beginning to its end.
 
-    def launch(self, *argv: str, id: str = "job0000000000001", attempt: int = 1, **more: Any) -> str:
+    def launch(
+        self, *argv: str, id: str = "job0000000000001", attempt: int = 1, **more: Any
+    ) -> str:
         program = more.pop("program", None) or shutil.which(argv[0]) or argv[0]
         call = {"command": list(argv), **more.pop("call", {})}
         return self._launch(id, attempt, call, Admitted(program), more)
@@ -73,7 +75,12 @@ class World:
         return self._launch(id, attempt, call, admitted, more)
 
     def _launch(
-        self, id: str, attempt: int, call: dict[str, Any], admitted: Admitted, policy: dict[str, Any]
+        self,
+        id: str,
+        attempt: int,
+        call: dict[str, Any],
+        admitted: Admitted,
+        policy: dict[str, Any],
     ) -> str:
         self.supervisor.act(
             Launch(id=id, attempt=attempt, by="uid:0", call=json.dumps(call).encode(),
@@ -128,7 +135,9 @@ class World:
 
     def job(self, id: str = "job0000000000001", attempt: int = 1, boot_id: str = "this") -> Job:
         """As the journal would tell the next daemon."""
-        job = Job(id=id, number=1, by="uid:0", call=b"{}", policy=Policy(), submitted_at=0, run_at=0)
+        job = Job(
+            id=id, number=1, by="uid:0", call=b"{}", policy=Policy(), submitted_at=0, run_at=0
+        )
         job.status, job.attempt = Status.RUNNING, attempt
         job.running = Running(number=attempt, started_at=0, boot_id=boot_id, boot_at=0)
         return job

@@ -86,7 +86,7 @@ def test_after_a_stop_the_tree_has_its_grace_although_the_main_process_is_gone(s
     worker = "trap 'sleep 0.2; echo saved; exit' TERM; echo ready; while :; do sleep 0.01; done"
 
     async def act(world):
-        id = world.launch("sh", "-c", f"sh -c {worker!r} & wait".replace('"', '\\"'))
+        id = world.launch("sh", "-c", f'sh -c "{worker}" & wait')
         await world.pid()
         await world.until(lambda: world.text() == "ready\n")
         world.stop(id)

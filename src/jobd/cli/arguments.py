@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from _typeshed import SupportsWrite
+
 EXIT_USAGE = 2
 
 
@@ -53,6 +55,7 @@ class Parser(argparse.ArgumentParser):
     """Options may stand anywhere; a wrong one ends the process with `exit_code`."""
 
     def __init__(self, *, exit_code: int = EXIT_USAGE, **options: Any) -> None:
+        self._width = 100  # used while options are added
         super().__init__(allow_abbrev=False, **options)
         self._exit_code = exit_code
         self.takes_program = False  # what follows `--` is nobody's options
@@ -63,6 +66,17 @@ class Parser(argparse.ArgumentParser):
             at = arguments.index("--")
             arguments, asked.command = arguments[:at], arguments[at + 1 :]
         return self.parse_intermixed_args(arguments, asked)
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        import shutil
+
+        self._width = shutil.get_terminal_size().columns - 2
+        super().print_help(file)
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        # Made for each option that is added; without a width each asks shutil for the
+        # terminal's, whose import costs as much as argparse's own.
+        return argparse.HelpFormatter(self.prog, width=self._width)
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from jobd import __version__
 from jobd.cli import journal
 from jobd.config import Config, load
-from jobd.errors import EXIT_USELESS, CannotStart, ConfigError
+from jobd.errors import EXIT_USELESS, CannotStart
 from jobd.paths import user_places
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -58,9 +58,9 @@ def _init(args: argparse.Namespace) -> int:
         # It may come to hold values of [env.set]: for nobody else to read.
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ConfigError(f"{path} is there already; nothing was changed") from None
+        raise CannotStart(f"{path} is there already; nothing was changed") from None
     except OSError as exc:
-        raise ConfigError(f"{path} can't be written: {exc.strerror}") from None
+        raise CannotStart(f"{path} can't be written: {exc.strerror}") from None
     with open(fd, "w", encoding="utf-8") as file:
         file.write(text)
     print(f"wrote {path}")
@@ -82,7 +82,7 @@ def _demo(args: argparse.Namespace) -> int:
     from jobd.demo import main as demo
 
     if args.config or args.state_dir:
-        raise ConfigError("the demo brings its own config, in a directory of its own")
+        raise CannotStart("the demo brings its own config, in a directory of its own")
     return demo()
 
 

@@ -24,9 +24,9 @@ _JOBS = (
     render.Column("ID"),
     render.Column("STATUS"),
     render.Column("JOB", cut=True),
-    render.Column("QUEUE", extra=True),
-    render.Column("ATTEMPT", right=True, extra=True),
-    render.Column("WHEN", right=True),
+    render.Column("QUEUE", needs=80),
+    render.Column("ATTEMPT", right=True, needs=80),
+    render.Column("WHEN", right=True, needs=60),
 )
 
 
@@ -198,9 +198,9 @@ _ATTEMPTS = (
     render.Column("TOOK", right=True),
     render.Column("OUTCOME"),
     render.Column("CODE", right=True),
-    render.Column("CPU", right=True, extra=True),
-    render.Column("MEMORY", right=True, extra=True),
-    render.Column("PID", right=True, extra=True),
+    render.Column("CPU", right=True, needs=80),
+    render.Column("MEMORY", right=True, needs=80),
+    render.Column("PID", right=True, needs=80),
 )
 
 

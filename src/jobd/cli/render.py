@@ -20,19 +20,20 @@ STYLES = {
     "cancelled": "magenta",
     "unauthorized": "bold red",
 }
-NARROW = 80  # columns; below it the less important ones are left out
+GAP = 3  # between columns, as rich draws them
+CUT_MIN = 6
 
 
 class Column:
-    __slots__ = ("cut", "extra", "heading", "right")
+    __slots__ = ("cut", "heading", "needs", "right")
 
     def __init__(
-        self, heading: str, *, right: bool = False, cut: bool = False, extra: bool = False
+        self, heading: str, *, right: bool = False, cut: bool = False, needs: int = 0
     ) -> None:
         self.heading = heading
         self.right = right
         self.cut = cut  # may be shortened where the terminal is narrow
-        self.extra = extra  # left out there
+        self.needs = needs  # columns of the terminal; on a narrower one it is left out
 
 
 def table(
@@ -60,7 +61,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def _plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    cells = [[column.heading for column in columns], *rows]
+    cells = [_headings(columns), *rows]
     widths = [max(len(row[n]) for row in cells) for n in range(len(columns))]
     for row in cells:
         padded = [
@@ -74,26 +75,33 @@ def _rich_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], title: str | None
 ) -> None:
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    kept = [n for n, c in enumerate(columns) if console.width >= NARROW or not c.extra]
+    kept = [n for n, column in enumerate(columns) if console.width >= column.needs]
+    widths = {n: max(cell_len(row[n]) for row in [_headings(columns), *rows]) for n in kept}
+    # rich would shorten them all alike, and half an id is no id.
+    fixed = sum(widths[n] for n in kept if not columns[n].cut) + GAP * len(kept)
     drawn = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title=title,
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", title=title,
         title_justify="left", title_style="bold",
     )  # fmt: skip
     for n in kept:
-        column = columns[n]
         drawn.add_column(
-            column.heading, justify="right" if column.right else "left",
-            no_wrap=True, overflow="ellipsis" if column.cut else "fold",
-            min_width=None if column.cut else max([0, *(len(row[n]) for row in rows)]),
+            columns[n].heading, justify="right" if columns[n].right else "left", no_wrap=True,
+            width=min(widths[n], max(console.width - fixed, CUT_MIN)) if columns[n].cut
+            else widths[n],
         )  # fmt: skip
     for row in rows:
-        drawn.add_row(*(Text(row[n], style=STYLES.get(row[n], "")) for n in kept))
+        drawn.add_row(*(Text(row[n], STYLES.get(row[n], ""), overflow="ellipsis") for n in kept))
     console.print(drawn)
+
+
+def _headings(columns: Sequence[Column]) -> list[str]:
+    return [column.heading for column in columns]
 
 
 def _rich_facts(pairs: Sequence[tuple[str, str]]) -> None:

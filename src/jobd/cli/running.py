@@ -61,7 +61,7 @@ def code_of(document: dict[str, Any]) -> int:
     failure = document["failure"]
     kind, code = failure["kind"], failure["exit_code"]
     if kind == "signal":
-        return 128 + signal.Signals[failure["signal"]].value
+        return 128 + _signal_number(failure["signal"])
     if kind == "timeout":
         return EXIT_TIMEOUT
     if kind == "spawn":
@@ -71,6 +71,12 @@ def code_of(document: dict[str, Any]) -> int:
     if kind == "exit" and code is not None:
         return int(code)
     return EXIT_OWN
+
+
+def _signal_number(name: str) -> int:
+    """Of `SIGKILL`, and of `SIG40`, which has no name of its own."""
+    digits = name.removeprefix("SIG")
+    return int(digits) if digits.isdecimal() else signal.Signals[name].value
 
 
 class _Interrupts:

@@ -29,7 +29,8 @@ class AsyncClient:
         """`socket`: a path; else $JOBD_SOCKET, the user's, the system's."""
         self.socket = find_socket(socket)
         self._shared: SharedLink | None = None
-        self._opening = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()  # of that loop
         self._met = False  # the daemon was there once
 
     async def __aenter__(self) -> Self:
@@ -231,6 +232,8 @@ class AsyncClient:
         await asyncio.sleep(patience.wait_after(error))
 
     async def _link(self) -> SharedLink:
+        if self._loop is not asyncio.get_running_loop():
+            self._loop, self._opening = asyncio.get_running_loop(), asyncio.Lock()
         async with self._opening:
             if self._shared is None or not self._shared.usable:
                 if self._shared is not None:

@@ -78,7 +78,7 @@ class Ending:
 
     kind: Kind  # completed, exception, exit, signal, spawn or interrupted
     pid: int | None = None
-    started_at: float | None = None  # of the process, by the wall clock
+    ended_at: float | None = None  # wall clock; None: nobody saw it
     exit_code: int | None = None
     signal: str | None = None
     cpu_time: float | None = None  # seconds, of the tree

@@ -77,7 +77,7 @@ def advance(job: Job, record: Record) -> None:
             job.running = None
         case records.Completed():
             _end(job, record.ended).result = record.result
-            _close(job, record.at, None)
+            _close(job, record.ended.finished_at, None)
         case records.Retried():
             job.retries_left -= 1
             _end(job, record.ended).failure = record.ended.failure
@@ -88,10 +88,10 @@ def advance(job: Job, record: Record) -> None:
             job.run_at = record.run_at
         case records.Failed():
             _end(job, record.ended)
-            _close(job, record.at, record.failure)
+            _close(job, _ended_at(record), record.failure)
         case records.Cancelled():
             _end(job, record.ended)
-            _close(job, record.at, _cancelled(record.ended))
+            _close(job, _ended_at(record), _cancelled(record.ended))
         case records.RetryRequested():
             _begin_anew(job, record.run_at)
     status = moves[type(record)]
@@ -164,6 +164,10 @@ def _close(job: Job, at: float, failure: Failure | None) -> None:
     assert job.history is not None
     job.history.finished_at = at
     job.history.failure = failure
+
+
+def _ended_at(record: records.Failed | records.Cancelled) -> float:
+    return record.at if record.ended is None else record.ended.finished_at
 
 
 def _cancelled(ended: Ended | None) -> Failure:

@@ -22,7 +22,7 @@ def verdict(job: Job, ending: Ending, rules: Rules, now: float, jitter: float) -
     if ended.failure is None:
         return Completed(id=job.id, at=now, ended=ended, result=ending.result)
     if outcome == "interrupted":
-        return _interrupted(job, running, ended, rules)
+        return _interrupted(job, ended, running.stopping is None, rules, now)
     if outcome == "unauthorized" or job.retries_left == 0:
         return Failed(id=job.id, at=now, ended=ended, failure=ended.failure)
     failures = job.policy.retry_attempts - job.retries_left + 1
@@ -40,11 +40,13 @@ def _outcome(running: Running, ending: Ending) -> Kind:
             return stopped
 
 
-def _interrupted(job: Job, running: Running, ended: Ended, rules: Rules) -> Record:
-    """Run again without spending a retry, unless that was ruled out or came too often."""
-    now, failure = ended.finished_at, ended.failure
+def _interrupted(job: Job, ended: Ended, counted: bool, rules: Rules, now: float) -> Record:
+    """Run again without spending a retry, unless that was ruled out or came too often.
+
+    `counted`: it was nobody's wish.
+    """
+    failure = ended.failure
     assert failure is not None
-    counted = running.stopping is None
     if job.policy.on_interrupt == "fail":
         return Failed(id=job.id, at=now, ended=ended, failure=failure)
     if counted and job.interruptions >= rules.max_interruptions:
@@ -65,10 +67,18 @@ def _ended(job: Job, running: Running, outcome: Kind, ending: Ending, now: float
             signal=ending.signal, traceback=ending.traceback if outcome == ending.kind else None,
         )  # fmt: skip
     return Ended(
-        attempt=running.number, pid=ending.pid, started_at=running.started_at, finished_at=now,
+        attempt=running.number, pid=ending.pid, started_at=running.started_at,
+        finished_at=_finished_at(running, ending, now),
         outcome=outcome, exit_code=ending.exit_code, signal=ending.signal,
         cpu_time=ending.cpu_time, max_rss=ending.max_rss, failure=failure,
     )  # fmt: skip
+
+
+def _finished_at(running: Running, ending: Ending, now: float) -> float:
+    """It may have ended while no daemon was there; a clock that was set makes no past or future."""
+    if ending.ended_at is None:
+        return now
+    return min(max(ending.ended_at, running.started_at), max(now, running.started_at))
 
 
 def _message(job: Job, outcome: Kind, ending: Ending) -> str:

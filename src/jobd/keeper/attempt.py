@@ -130,10 +130,10 @@ class Attempt:
 
     # Its end.
 
-    def conclude(self) -> Message:
-        """Reaps the main process; its outcome is on disk, and is what this returns."""
+    def reap(self) -> Message:
+        """The outcome of the attempt; from now on its pid may be another's."""
         _, status, usage = os.wait4(self.pid, 0)
-        outcome = {
+        return {
             "version": VERSION,
             "id": self.id,
             "attempt": self.number,
@@ -148,8 +148,6 @@ class Attempt:
             "stderr_bytes": files.size(self.stderr),
             "callable": self.is_callable,
         }
-        files.conclude(self.directory, outcome)
-        return outcome
 
 
 def launch(message: Message) -> Attempt:
@@ -181,9 +179,9 @@ def launch(message: Message) -> Attempt:
             os.close(fd)
 
 
-def fail(message: Message, failure: posix.SpawnFailed) -> Message:
+def failed(message: Message, failure: posix.SpawnFailed) -> Message:
     """The outcome of an attempt that has no process."""
-    outcome = {
+    return {
         "version": VERSION,
         "id": message["id"],
         "attempt": message["attempt"],
@@ -194,8 +192,6 @@ def fail(message: Message, failure: posix.SpawnFailed) -> Message:
         "stderr_bytes": files.size(message["stderr"]),
         "callable": message["call"] is not None,
     }
-    files.conclude(message["directory"], outcome)
-    return outcome
 
 
 def _refusal(directory: str, exc: OSError) -> files.NoRoom | posix.SpawnFailed:

@@ -53,7 +53,7 @@ class Keeper:
             if self._daemon is not None and self._daemon.fileno() in ready:
                 self._receive(self._daemon)
             for _ in range(min(REQUESTS_A_TURN, len(self._requests))):
-                self._serve(self._requests.popleft())
+                self._serve_or_part(self._requests.popleft())
             self._send()
             if self._daemon is not None or self._requests:
                 continue
@@ -134,6 +134,15 @@ class Keeper:
 
     # Requests.
 
+    def _serve_or_part(self, request: Message) -> None:
+        try:
+            self._serve(request)
+        except (KeyError, TypeError, AttributeError) as exc:
+            # A daemon's bug must not cost the jobs their keeper.
+            _complain(f"not understood, {exc!r}: {sorted(request)}")
+            self._requests.clear()
+            self._part()
+
     def _serve(self, request: Message) -> None:
         what = request.get("request")
         key = request.get("id"), request.get("attempt")
@@ -161,9 +170,7 @@ class Keeper:
         except files.NoRoom as exc:
             self._report({"report": "no_room", "why": str(exc), **name})
         except posix.SpawnFailed as exc:
-            self._report({
-                "report": "ended", "outcome": attempts.fail(request, exc), "result": None
-            })  # fmt: skip
+            self._conclude(request["directory"], attempts.failed(request, exc), None)
         else:
             self._attempts[attempt.key] = self._mains[attempt.pid] = attempt
             self._report({
@@ -226,21 +233,31 @@ class Keeper:
                     for process in survivors:
                         process.signal(signal.SIGKILL)
                 return
-        outcome = attempt.conclude()
+        outcome = attempt.reap()
         result = read_result(attempt.directory) if attempt.is_callable else None
         del self._attempts[attempt.key], self._mains[attempt.pid]
         self._lingering.pop(attempt.pid, None)
+        self._conclude(attempt.directory, outcome, result)
+
+    def _conclude(self, directory: str, outcome: Message, result: str | None) -> None:
+        """On disk first: whoever asks later finds it, whatever becomes of the report."""
+        try:
+            files.conclude(directory, outcome)
+        except OSError as exc:  # not for want of room: somebody took the directory away
+            _complain(f"an outcome can't be kept: {exc}")
         self._report({"report": "ended", "outcome": outcome, "result": result})
 
 
 def _wake_on_child() -> int:
     """A descriptor that is readable when a child has ended."""
+    posix.default_signals()
     readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     # Whoever stops jobd's processes stops the daemon; the keeper goes when nothing needs it.
+    # Deaf by a handler, not by SIG_IGN, which its children would inherit.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)
     return readable
 
 

@@ -19,8 +19,6 @@ FLAGS = ("-I", "-S", "-X", "utf8")
 
 def main(step: str, listener: str) -> None:
     if step == "start":
-        # Whatever leaked into the daemon without close-on-exec must not reach the jobs.
-        os.closerange(int(listener) + 1, os.sysconf("SC_OPEN_MAX"))
         _become_subreaper()
         os.execv(sys.executable, [sys.executable, *FLAGS, __file__, "keep", listener])
     import socket

@@ -48,7 +48,7 @@ def decode(line: bytes) -> Message:
     """Raises Garbled."""
     try:
         message = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise Garbled(f"no JSON: {exc}") from None
     if not isinstance(message, dict):
         raise Garbled("no object")

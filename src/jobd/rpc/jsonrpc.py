@@ -97,6 +97,11 @@ def _request(body: Any) -> Request | Fault:
 # JSON, strictly.
 
 
+def encoded(value: Any) -> str:
+    """Compact.  ValueError: no JSON value."""
+    return _ENCODER.encode(value)
+
+
 def _loads(line: bytes) -> Any:
     try:
         body = _DECODER.decode(line.decode())
@@ -116,7 +121,7 @@ def _loads(line: bytes) -> Any:
 
 def _dumps(message: dict[str, Any]) -> bytes:
     """What the operating system said may hold half characters; nobody gets those from here."""
-    return _ENCODER.encode(message).encode("utf-8", "replace") + b"\n"
+    return encoded(message).encode("utf-8", "replace") + b"\n"
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def _check_nesting(body: Any) -> None:
 
 def _check_surrogates(body: Any) -> None:
     try:
-        _ENCODER.encode(body).encode()
+        encoded(body).encode()
     except UnicodeEncodeError:
         raise ParseError("Parse error: half of a surrogate pair") from None
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
+from jobd.chunk import Chunk
 from jobd.core.engine import Engine
 from jobd.core.job import FINAL
 from jobd.core.moment import Moment
 from jobd.errors import InvalidParams, NotFound
-from jobd.chunk import Chunk
 from jobd.rpc.backend import Backend
 from jobd.rpc.call import Call
 from jobd.rpc.lookup import find

@@ -7,10 +7,10 @@ of it to a result.  What a command means is the engine's business.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from jobd.core.commands import Remove, Retry, Submission, Submit
+from jobd.core.commands import Remove, Retry, Submit
 from jobd.core.engine import Engine
 from jobd.errors import ConfigError, InvalidParams, MethodNotFound
 from jobd.instants import rfc3339
@@ -18,13 +18,13 @@ from jobd.rpc import params as p
 from jobd.rpc.backend import Backend
 from jobd.rpc.call import Call
 from jobd.rpc.documents import document
-from jobd.rpc.faults import LATER, Params, validated
+from jobd.rpc.faults import LATER, Faults, Params, refusal, validated
 from jobd.rpc.jsonrpc import Request
 from jobd.rpc.listing import list_jobs
 from jobd.rpc.logs import logs
 from jobd.rpc.lookup import find, whole
 from jobd.rpc.streams import events, unsubscribe
-from jobd.rpc.submission import submission
+from jobd.rpc.submission import bad_fields, submission
 from jobd.rpc.waiting import cancel, drain, wait
 
 PROTOCOL: Final = 1
@@ -34,6 +34,8 @@ _SLICE: Final = 100  # submissions checked in one turn of the loop
 
 async def submit(backend: Backend, call: Call, given: Any) -> dict[str, Any]:
     """Durable when it returns."""
+    if bad := bad_fields(given):
+        raise refusal(bad)
     [submittal] = await backend.execute(Submit((submission(backend, call.peer, given),)))
     answer: dict[str, Any] = submittal._asdict()
     return answer
@@ -41,13 +43,25 @@ async def submit(backend: Backend, call: Call, given: Any) -> dict[str, Any]:
 
 async def submit_many(backend: Backend, call: Call, params: p.ManyJobs) -> dict[str, Any]:
     """All or nothing, and durable when it returns."""
-    submissions: list[Submission] = []
-    for place, fields in enumerate(params.jobs):
-        if place % _SLICE == _SLICE - 1:
-            await asyncio.sleep(0)
-        submissions.append(submission(backend, call.peer, fields, where=f"jobs.{place}."))
+    bad: Faults = []
+    async for where, fields in _in_slices(params.jobs):
+        bad += bad_fields(fields, where=where)
+    if bad:
+        raise refusal(bad)
+    submissions = [
+        submission(backend, call.peer, fields, where=where)
+        async for where, fields in _in_slices(params.jobs)
+    ]
     submittals = await backend.execute(Submit(tuple(submissions))) if submissions else ()
     return {"jobs": [submittal._asdict() for submittal in submittals]}
+
+
+async def _in_slices(jobs: Sequence[Any]) -> AsyncIterator[tuple[str, Any]]:
+    """(where it stands, the fields) of each; others get their turn in between."""
+    for place, fields in enumerate(jobs):
+        if place % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
+        yield f"jobs.{place}.", fields
 
 
 async def status(backend: Backend, _call: Call, params: p.OneJob) -> dict[str, Any]:
@@ -97,7 +111,7 @@ async def reload(backend: Backend, _call: Call, _params: p.Nothing) -> dict[str,
     try:
         reloaded = await backend.reload()
     except ConfigError as exc:
-        raise InvalidParams.of([("config", str(exc))]) from None
+        raise InvalidParams.of([(key or "config", fault) for key, fault in exc.faults]) from None
     return {"changed": list(reloaded.changed), "restart": list(reloaded.restart)}
 
 

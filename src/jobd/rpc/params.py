@@ -30,7 +30,9 @@ class Says:
     text: str
 
 
-def _statuses(value: Any) -> frozenset[Status]:
+def _statuses(value: Any) -> frozenset[Status] | None:
+    if value is None:
+        return None
     names = value if isinstance(value, list) else [value]
     known = [status.value for status in Status]
     if not all(isinstance(name, str) and name in known for name in names):
@@ -73,7 +75,9 @@ def _subscription(value: Any) -> Any:
 JobId = Annotated[str, Says("string", "the job's id, or 4 or more characters it begins with")]
 Seconds = Annotated[float, Field(ge=0, le=DURATION_MAX_S, allow_inf_nan=False)]
 Statuses = Annotated[
-    frozenset[Status], PlainValidator(_statuses), Says("string, array", "only these statuses")
+    frozenset[Status] | None,
+    PlainValidator(_statuses),
+    Says("string, array", "only these statuses"),
 ]
 
 
@@ -93,7 +97,7 @@ class ManyJobs(Params):
 
 
 class ListParams(Params):
-    status: Statuses | None = None
+    status: Statuses = None
     queue: Annotated[str | None, Says("string", "only of this queue")] = None
     tag: Annotated[str | None, Says("string", "only with this tag")] = None
     target: Annotated[str | None, Says("string", "only of this callable")] = None
@@ -148,7 +152,7 @@ class LogsParams(Params):
 
 
 class EventsParams(Params):
-    status: Statuses | None = None
+    status: Statuses = None
     queue: Annotated[str | None, Says("string", "only of this queue")] = None
     id: Annotated[str | None, Says("string", "only of this job")] = None
     since: Annotated[

@@ -44,8 +44,8 @@ class Server:
         self.answer = dispatcher.answer
 
     async def start(self) -> None:
-        """Raises SocketUnusable."""
-        await self._listener.listen(lambda: Connection(self))
+        """Of a listener that is bound."""
+        await self._listener.serve(lambda: Connection(self))
 
     async def aclose(self) -> None:
         """Every request that was read has been answered, and each answer given to its transport.
@@ -66,6 +66,7 @@ class Server:
         except TimeoutError:
             for connection in list(self._connections):
                 connection.disconnect("the daemon stops")
+            await self._empty.wait()
 
     async def _end_calls(self, which: Callable[[Call], bool], *, within_s: float) -> None:
         """Cancels those, and waits for all."""

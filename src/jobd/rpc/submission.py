@@ -31,14 +31,15 @@ _END: Final = r"\Z"  # in Python's patterns; `$` to everybody else
 _OF_CALLABLES: Final = ("method", "args", "kwargs")
 
 
-def submission(backend: Backend, peer: Peer, given: Any, *, where: str = "") -> Submission:
-    """The command for one submission.  Raises InvalidParams and Unauthorized (which is logged).
+def bad_fields(given: Any, *, where: str = "") -> Faults:
+    """Every one; `where` goes before their names."""
+    return [(where + field, message) for field, message in _faults(given)]
 
-    `where` goes before the names of bad fields.
-    """
-    bad = _faults(given)
-    if bad:
-        raise faults.refusal([(where + field, message) for field, message in bad])
+
+def submission(
+    backend: Backend, peer: Peer, given: Mapping[str, Any], *, where: str = ""
+) -> Submission:
+    """The command for fields that have no fault.  Raises Unauthorized, and has it logged."""
     call = _stored(given)
     verdict = backend.authorise(call)
     if isinstance(verdict, Refused):

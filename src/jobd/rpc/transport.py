@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from jobd.errors import SocketUnusable
+
+CONNECTIONS_MAX: Final = 1024
 
 
 class Peer(NamedTuple):
@@ -27,8 +29,14 @@ class Listener(Protocol):
     def connections_max(self) -> int:
         """How many the process can serve, with descriptors left for its own work."""
 
-    async def listen(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        """From now on a protocol is made for each connection.  Raises SocketUnusable."""
+    def check(self) -> None:
+        """Raises SocketUnusable if `bind` would, and touches nothing."""
+
+    def bind(self) -> None:
+        """From now on connections are let in, and wait.  Raises SocketUnusable."""
+
+    async def serve(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        """After `bind`: a protocol is made for each connection."""
 
     def peer(self, transport: asyncio.Transport) -> Peer:
         """PeerFault: one who may not connect at all."""

@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from jobd.errors import EXIT_RETRY, PeerFault, SocketUnusable
-from jobd.rpc.transport import Peer
+from jobd.rpc.transport import CONNECTIONS_MAX, Peer
 
 assert sys.platform != "win32"
 
-CONNECTIONS_MAX: Final = 1024
 _DESCRIPTORS_RESERVED: Final = 256  # for journal, outputs and keeper; they must never lack one
 _PATH_MAX: Final = 107 if sys.platform == "linux" else 103  # sockaddr_un, less its NUL
 _BACKLOG: Final = 1024
@@ -32,6 +31,7 @@ class UnixListener:
 
     def __init__(self, path: str) -> None:
         self.address = path
+        self._socket: socket.socket | None = None  # bound, and not served yet
         self._server: asyncio.Server | None = None
         self._identity: tuple[int, int] | None = None
 
@@ -42,9 +42,38 @@ class UnixListener:
             return CONNECTIONS_MAX
         return max(1, min(CONNECTIONS_MAX, soft - _DESCRIPTORS_RESERVED))
 
-    async def listen(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        sock = self._bind()
+    def check(self) -> None:
+        _check_length(self.address)
+        directory = os.path.dirname(os.path.abspath(self.address))
+        if os.path.isdir(directory):
+            with _opened(directory):
+                _standing(self.address)
+
+    def bind(self) -> None:
+        """A socket at the path, 0600."""
+        _check_length(self.address)
+        directory = os.path.dirname(os.path.abspath(self.address))
+        with _locked(directory):
+            if _standing(self.address):
+                os.unlink(self.address)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                sock.bind(self.address)
+                # Before it listens: until then nobody can connect, whatever the umask was.
+                os.chmod(self.address, 0o600)
+                found = os.lstat(self.address)
+                # Inside the lock, or another daemon would find it deaf and remove it.
+                sock.listen(_BACKLOG)
+            except OSError as exc:
+                sock.close()
+                raise SocketUnusable(f"cannot listen on {self.address}: {exc.strerror}") from exc
+        self._identity = (found.st_dev, found.st_ino)
+        self._socket = sock
+
+    async def serve(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        assert self._socket is not None, "bind first"
         loop = asyncio.get_running_loop()
+        sock, self._socket = self._socket, None
         self._server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
 
     def peer(self, transport: asyncio.Transport) -> Peer:
@@ -60,34 +89,16 @@ class UnixListener:
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
     async def aclose(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        self._server = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
         with contextlib.suppress(FileNotFoundError):
             found = os.lstat(self.address)
             if (found.st_dev, found.st_ino) == self._identity:
                 os.unlink(self.address)
-
-    def _bind(self) -> socket.socket:
-        """A socket at the path, 0600, not listening yet."""
-        _check_length(self.address)
-        directory = os.path.dirname(os.path.abspath(self.address))
-        with _locked(directory):
-            _clear_the_way(self.address)
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            try:
-                sock.bind(self.address)
-                # Before it listens: until then nobody can connect, whatever the umask was.
-                os.chmod(self.address, 0o600)
-                found = os.lstat(self.address)
-                # Inside the lock, or another daemon would find it deaf and remove it.
-                sock.listen(_BACKLOG)
-            except OSError as exc:
-                sock.close()
-                raise SocketUnusable(f"cannot listen on {self.address}: {exc.strerror}") from exc
-        self._identity = (found.st_dev, found.st_ino)
-        return sock
 
 
 def _check_length(path: str) -> None:
@@ -104,9 +115,20 @@ def _locked(directory: str) -> Iterator[None]:
     """The directory, made if need be and found safe; two daemons do not meet in it."""
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise _unusable(directory, exc) from exc
+    with _opened(directory) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _opened(directory: str) -> Iterator[int]:
+    """A directory in which nobody else can put another socket in ours' place."""
+    try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
-        raise SocketUnusable(f"cannot use the directory {directory}: {exc.strerror}") from exc
+        raise _unusable(directory, exc) from exc
     try:
         found = os.fstat(fd)
         if found.st_uid not in {os.geteuid(), 0}:
@@ -116,18 +138,21 @@ def _locked(directory: str) -> Iterator[None]:
                 f"the socket's directory {directory} can be written by others, who could put"
                 " another socket in its place; choose another one, or `chmod go-w` it"
             )
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        yield fd
     finally:
         os.close(fd)
 
 
-def _clear_the_way(path: str) -> None:
-    """Nothing stands at `path` any more: a socket without a listener is what a crash left."""
+def _unusable(directory: str, cause: OSError) -> SocketUnusable:
+    return SocketUnusable(f"cannot use the directory {directory}: {cause.strerror}")
+
+
+def _standing(path: str) -> bool:
+    """Whether a socket without a listener stands there: what a crash left."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(found.st_mode):
         raise SocketUnusable(f"{path} is there and is no socket; it was not touched")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
@@ -135,8 +160,7 @@ def _clear_the_way(path: str) -> None:
             probe.connect(path)
         except OSError as exc:
             if exc.errno == errno.ECONNREFUSED:
-                os.unlink(path)
-                return
+                return True
             if exc.errno != errno.EAGAIN:  # a full backlog: somebody listens
                 raise SocketUnusable(f"cannot use the socket {path}: {exc.strerror}") from exc
     raise SocketUnusable(

@@ -27,7 +27,7 @@ def read_outcome(directory: str, id: str, attempt: int) -> Ending | None:
     try:
         with open(f"{directory}/{protocol.OUTCOME}", encoding="utf-8") as file:
             outcome = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None  # after a power cut, a file may have its name and not yet its content
     named = isinstance(outcome, dict) and (outcome.get("id"), outcome.get("attempt"))
     if named != (id, attempt) or outcome.get("version") != protocol.VERSION:
@@ -39,7 +39,7 @@ def ending_of(outcome: Mapping[str, Any], result: str | None) -> Ending:
     """`result` is the text that a callable's process left, if any."""
     facts: dict[str, Any] = {
         name: outcome.get(name)
-        for name in ("pid", "started_at", "exit_code", "signal", "cpu_time", "max_rss")
+        for name in ("pid", "ended_at", "exit_code", "signal", "cpu_time", "max_rss")
     }
     if "spawn" in outcome:
         return Ending(kind="spawn", message=excerpt(outcome["spawn"], MESSAGE_MAX), **facts)

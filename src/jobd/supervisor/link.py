@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -23,8 +22,6 @@ from jobd.keeper import protocol
 assert sys.platform != "win32"
 
 HELLO_S: Final = 30.0  # a keeper answers at once, unless the machine is very busy
-_LISTENER_FD: Final = 3  # in the keeper
-_SETTABLE: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class Link(asyncio.Protocol):
@@ -149,8 +146,8 @@ def reach(state_dir: str) -> socket.socket | None:
     return connection
 
 
-def start(state_dir: str, log_path: str) -> socket.socket:
-    """A connection to a new keeper.  Only where `reach` found none, and under the state lock."""
+def start(state_dir: str, log_path: str) -> tuple[socket.socket, int]:
+    """A connection to a new keeper, and its pid.  Only where `reach` found none, and under the state lock."""
     listener = socket.socket(socket.AF_UNIX)
     connection = socket.socket(socket.AF_UNIX)
     try:
@@ -162,14 +159,14 @@ def start(state_dir: str, log_path: str) -> socket.socket:
             os.chmod(path, 0o600)
             listener.listen(8)
             connection.connect(path)
-        _spawn(state_dir, log_path, listener)
+        pid = _spawn(state_dir, log_path, listener)
     except BaseException:
         connection.close()
         raise
     finally:
         listener.close()
     connection.setblocking(False)
-    return connection
+    return connection, pid
 
 
 @contextlib.contextmanager
@@ -185,32 +182,21 @@ def _short(directory: str) -> Iterator[str]:
         os.close(fd)
 
 
-def _spawn(state_dir: str, log_path: str, listener: socket.socket) -> None:
+def _spawn(state_dir: str, log_path: str, listener: socket.socket) -> int:
     """The keeper, in a session of its own, with four descriptors and one variable.
 
-    Not asyncio's: in Python 3.11 that keeps a thread per child, and this child outlives us.
-    What else may be inherited the keeper closes itself.
+    Not asyncio's: in Python 3.11 that keeps a thread for each child, and this one outlives us.
     """
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     log = os.open(log_path, flags, 0o600)
-    # Out of the way of the numbers that it and the others get in the keeper.
-    high = fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD_CLOEXEC, 16)
+    fd = listener.fileno()
     try:
-        os.posix_spawn(
-            sys.executable,
-            [sys.executable, *keeper_main.FLAGS, keeper_main.__file__, "start", str(_LISTENER_FD)],
-            {protocol.KEEPER: state_dir},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, null, 0),
-                (os.POSIX_SPAWN_DUP2, log, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-                (os.POSIX_SPAWN_DUP2, high, _LISTENER_FD),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=_SETTABLE,
-        )
+        process = subprocess.Popen(
+            [sys.executable, *keeper_main.FLAGS, keeper_main.__file__, "start", str(fd)],
+            env={protocol.KEEPER: state_dir}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            pass_fds=(fd,), start_new_session=True,
+        )  # fmt: skip
     finally:
-        for fd in (null, log, high):
-            os.close(fd)
+        os.close(log)
+    process.returncode = 0  # reaped by its number, if it ends before us
+    return process.pid

@@ -43,6 +43,7 @@ class Output:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="output")
         self.total_max_bytes = total_max_bytes
         self._ended: dict[tuple[str, int], int] = {}  # bytes, the oldest end first; if bounded
+        self._attempts: dict[str, list[int]] = {}  # of these, by job
         self._total_bytes = 0
 
     # Reading.
@@ -65,8 +66,8 @@ class Output:
         tail: int | None = None, limit: int = 65536, over: bool = False,
     ) -> Chunk:  # fmt: skip
         paths = [self._places.output(id, attempt, one) for one in STREAMS]
-        if over and not any(map(os.path.lexists, paths)) and self._ran(id):
-            raise LookupError(f"the output of attempt {attempt} was removed")
+        if over and not any(map(os.path.lexists, paths)):
+            raise LookupError(f"the output of attempt {attempt} is gone")
         if stream == "both":
             return _read_both(paths, str(offset), tail, limit, over)
         path = paths[STREAMS.index(stream)]
@@ -81,24 +82,19 @@ class Output:
         """Wakes whoever waits for more; of other attempts of the job, too."""
         return self._watches.watch(self._places.job_outputs(id))
 
-    def _ran(self, id: str) -> bool:
-        """Whether output of the job was once here, so that its lack means removal."""
-        return not os.path.isdir(self._places.job_outputs(id))
-
     # Removing.
 
     def forget(self, id: str) -> None:
         """The job's output goes, in a worker thread; a failure is logged."""
-        for key in [key for key in self._ended if key[0] == id]:
-            self._total_bytes -= self._ended.pop(key)
+        for attempt in self._attempts.pop(id, ()):
+            self._total_bytes -= self._ended.pop((id, attempt), 0)
         self._worker.submit(_logged, _remove_job, self._places.job_outputs(id))
 
     def ended(self, id: str, attempt: int, size_bytes: int) -> None:
         """That much was left; the oldest goes if it is now too much in all."""
         if self.total_max_bytes is None:
             return
-        self._ended[id, attempt] = size_bytes
-        self._total_bytes += size_bytes
+        self._count(id, attempt, size_bytes)
         self._evict()
 
     async def scan(self) -> None:
@@ -107,14 +103,18 @@ class Output:
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(self._worker, _sizes, self._places.outputs)
             for id, attempt, size in found:
-                self._ended[id, attempt] = size
-                self._total_bytes += size
+                self._count(id, attempt, size)
             self._evict()
 
     def close(self) -> None:
         """Every removal that was asked for is done."""
         self._watches.close()
         self._worker.shutdown()
+
+    def _count(self, id: str, attempt: int, size_bytes: int) -> None:
+        self._ended[id, attempt] = size_bytes
+        self._attempts.setdefault(id, []).append(attempt)
+        self._total_bytes += size_bytes
 
     def _evict(self) -> None:
         assert self.total_max_bytes is not None

@@ -61,9 +61,8 @@ def settle(orphans: Iterable[Orphan]) -> dict[Orphan, Ending | None]:
     _end({(o.id, o.attempt): claim for o, claim in claimed.items()})
     for orphan, claim in claimed.items():
         settled[orphan] = Ending(
-            kind="interrupted", message="the process that kept it died", pid=claim.pid,
-            started_at=claim.started_at,
-        )  # fmt: skip
+            kind="interrupted", message="the process that kept it died", pid=claim.pid
+        )
     return settled
 
 
@@ -101,7 +100,7 @@ def _read_claim(directory: str) -> Claimed:
         with open(f"{directory}/{protocol.CLAIM}", encoding="ascii") as file:
             claim = json.load(file)
         return Claimed(claim["pid"], claim["start_ticks"], claim["started_at"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Claimed(None, None, None)
 
 

@@ -232,14 +232,14 @@ class Supervisor:
     async def _connect(self) -> link.Link:
         """To a keeper that lives, or else to a new one.  It is not listened to yet."""
         connection = link.reach(self._places.state_dir)
-        while True:
-            if connection is None:
-                await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
-                connection = link.start(self._places.state_dir, self._keeper_log)
+        keeper = link.Link(self._receive, self._lost)
+        if connection is None or not await keeper.open(connection):  # it was about to go
+            await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
+            connection, pid = link.start(self._places.state_dir, self._keeper_log)
             keeper = link.Link(self._receive, self._lost)
-            if await keeper.open(connection):
-                break
-            connection = None  # it was about to go
+            if not await keeper.open(connection):
+                await asyncio.to_thread(os.waitpid, pid, 0)
+                raise ChildProcessError(f"it ends at once, see {self._keeper_log}")
         log.info("supervisor.keeper pid=%s attempts=%s", keeper.pid, len(keeper.attempts))
         self._link = keeper
         for message in self._unsent:

@@ -51,6 +51,7 @@ class Node:
 class Disk(Files):
     def __init__(self, dice: random.Random, fuse: Callable[[], None]) -> None:
         self.full = False
+        self.ailing = False  # some syncs fail
         self._dice = dice
         self._fuse = fuse  # called at every step; raises where this step is the last
         self._named: dict[Path, Node] = {}  # as everybody sees it
@@ -60,6 +61,7 @@ class Disk(Files):
     def create(self, path: Path) -> int:
         self._fuse()
         fd = super().create(path)
+        os.utime(fd, (0, 0))  # headers tell of it: the same seed gives the same bytes
         self._named[path] = Node()
         self._open[fd] = path
         return fd
@@ -81,6 +83,8 @@ class Disk(Files):
 
     def sync(self, fd: int) -> None:
         self._fuse()
+        if self.ailing and self._dice.random() < 0.3:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         node = self._node(fd)
         node.safe = self._open[fd].read_bytes()
         node.done.clear()

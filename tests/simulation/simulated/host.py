@@ -73,9 +73,7 @@ class Host:
         return max(0.0, min(ends)) if ends else None
 
     def until_s(self, deadlines: Deadlines) -> float | None:
-        waits = [
-            at - now for at, now in zip(deadlines, self.now(), strict=True) if at is not None
-        ]
+        waits = [at - now for at, now in zip(deadlines, self.now(), strict=True) if at is not None]
         return max(0.0, min(waits)) if waits else None
 
     # Deaths.

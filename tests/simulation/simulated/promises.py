@@ -65,9 +65,11 @@ class Promises:
         match record:
             case records.Started():
                 self._started[record.id, record.attempt] = record
-            case records.NeverRan():
-                assert (record.id, record.attempt) not in self.spawned, "it did run"
-                self._ended.add((record.id, record.attempt))
+            case records.NeverRan() | records.Cancelled(ended=None):
+                # The second: it waited, or never ran although it was started.
+                for key in [key for key in self._started if key[0] == record.id]:
+                    assert key in self._ended or key not in self.spawned, "it did run"
+                    self._ended.add(key)
             case (
                 records.Completed(ended=ended) | records.Retried(ended=ended)
                 | records.Interrupted(ended=ended) | records.Failed(ended=ended)
@@ -76,7 +78,10 @@ class Promises:
                 key = record.id, ended.attempt
                 assert key not in self._ended, "an attempt ends once"
                 self._ended.add(key)
-                if ended.outcome == "interrupted" and ended.failure.message != "stopped with the daemon":
+                if (
+                    ended.outcome == "interrupted"
+                    and ended.failure.message != "stopped with the daemon"
+                ):
                     assert key not in self.kept_outcomes, "its outcome was thrown away"
 
     # Processes.
@@ -87,7 +92,9 @@ class Promises:
         assert key not in self.spawned, "the same attempt twice"
         assert key not in self._ended, "its end is on record already"
         assert not [each for each in living if each[0] == id], "two attempts of one job at once"
-        unsettled = [n for n in range(1, attempt) if (id, n) in self._started and (id, n) not in self._ended]
+        unsettled = [
+            n for n in range(1, attempt) if (id, n) in self._started and (id, n) not in self._ended
+        ]
         assert not unsettled, "started before its predecessor was settled"
         self.spawned.add(key)
 

@@ -1,4 +1,4 @@
-"""jobd in a box: the real daemon loop, engine, store and recovery; simulated time, disk, children."""
+"""jobd in a box: the real loop, engine, store and recovery; simulated time, disk and children."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from simulated.disk import Disk
+from simulated.host import Host, KeeperDied, Supervisor
+from simulated.promises import Promises, account
+
 from jobd.compaction import Compaction
 from jobd.core import ids
 from jobd.core.allow import Admitted, Refused
 from jobd.core.commands import (
-    Cancel, Command, Drain, Remove, Retry, StopAll, Submission, Submit,
+    Cancel,
+    Command,
+    Drain,
+    Remove,
+    Retry,
+    StopAll,
+    Submission,
+    Submit,
 )  # fmt: skip
 from jobd.core.decision import Fact
 from jobd.core.engine import Engine
@@ -21,24 +32,24 @@ from jobd.core.job import FINAL, Job, Policy
 from jobd.core.records import Record
 from jobd.core.rules import Rules
 from jobd.daemon import Daemon
-from jobd.errors import RequestError
+from jobd.errors import JournalFailed, RequestError
 from jobd.journal.recovery import Reading
 from jobd.journal.store import DIRECTORY, Store
-from simulated.disk import Disk
-from simulated.host import Host, KeeperDied, Supervisor
-from simulated.promises import Promises, account
 
 RULES = Rules(
     max_running=3, max_pending=40, max_interruptions=2, queue_max={"narrow": 1},
     completed_s=900.0, failed_s=1500.0, cancelled_s=0.0, max_jobs=25,
 )  # fmt: skip
 SEGMENT_BYTES = 6_000
-STEPS = 100
+STEPS = 80
 CALM_TURNS = 3_000
 
 
 class Killed(Exception):
     """The daemon, at this very step."""
+
+
+DEATHS = (Killed, JournalFailed)  # the second: a broken promise stops the daemon
 
 
 class World:
@@ -69,15 +80,16 @@ class World:
             self.danger = self.dice.choice([0.0, 0.0, 0.01, 0.05])
             self.keeper_danger = self.dice.choice([0.0, 0.0, 0.1])
             [happening] = self.dice.choices(doings, weights)
+            self.disk.ailing = self.dice.random() < 0.03
             try:
                 await happening()
-            except Killed:
+            except DEATHS:
                 await self.daemon_dies()
         await self.calm()
 
     async def calm(self) -> None:
         self.danger = self.keeper_danger = 0.0
-        self.disk.full = False
+        self.disk.full = self.disk.ailing = False
         await self.ask(Drain(on=False))
         for _ in range(CALM_TURNS):
             if all(job.status in FINAL for job in self.engine.jobs):
@@ -100,10 +112,10 @@ class World:
             await self.ask(Submit((self.dice.choice(self._sent),)))
 
     async def cancel(self) -> None:
-        await self._about(lambda id: Cancel(id, force=self.dice.random() < 0.3))
+        await self._about(lambda job: Cancel(job, force=self.dice.random() < 0.3))
 
     async def retry(self) -> None:
-        await self._about(lambda id: Retry(id, self.dice.choice([0.0, 15.0])))
+        await self._about(lambda job: Retry(job, self.dice.choice([0.0, 15.0])))
 
     async def remove(self) -> None:
         await self._about(Remove)
@@ -170,7 +182,7 @@ class World:
             try:
                 self._start()
                 break
-            except Killed:
+            except DEATHS:
                 self._end_daemon()
                 if self.dice.random() < 0.3:
                     self.disk.power_cut()
@@ -178,7 +190,7 @@ class World:
                     self.promises.kept_outcomes &= self.host.outcomes.keys()
         try:
             await self.turn()
-        except Killed:
+        except DEATHS:
             await self.daemon_dies()
 
     def _start(self) -> None:
@@ -193,7 +205,9 @@ class World:
             self.engine.replay(seq, kept)
         self.engine.seq = store.next_seq - 1
         self.promises.check(self.engine)
-        self.supervisor = Supervisor(self.host, lambda command: self.daemon.tell(command), self._fuse)
+        self.supervisor = Supervisor(
+            self.host, lambda command: self.daemon.tell(command), self._fuse
+        )
         self.daemon = Daemon(
             engine=self.engine, journal=self, clock=self.host, admit=self._admit,  # type: ignore[arg-type]
             act=self.supervisor.act, announce=self._announce,
@@ -220,7 +234,7 @@ class World:
             await self.daemon.turn()
             self.host.work()
             self.promises.kept_outcomes |= self.host.outcomes.keys()
-        except Killed:
+        except DEATHS:
             await asyncio.sleep(0)  # who has been answered by now has been answered
             for caller in callers:
                 caller.cancel()
@@ -245,9 +259,7 @@ class World:
             return  # a refusal is a fine answer
         if isinstance(command, Submit):
             for submission, submittal in zip(command.submissions, answer, strict=True):
-                self.promises.answered(
-                    submission.stem, submittal.id, duplicate=submittal.duplicate
-                )
+                self.promises.answered(submission.stem, submittal.id, duplicate=submittal.duplicate)
 
     async def append(self, seq: int, kept: Sequence[Record]) -> None:
         self.promises.appending(seq, kept)
@@ -289,7 +301,8 @@ class World:
             queue=dice.choice(["default", "narrow"]), priority=dice.randint(1, 3),
             retry_attempts=dice.randint(0, 2), retry_delay=dice.choice([0.0, 10.0]),
             retry_jitter=dice.choice([0.0, 0.5]), timeout=dice.choice([None, 20.0]),
-            kill_grace=dice.choice([0.0, 5.0]), on_interrupt=dice.choice(["retry", "retry", "fail"]),
+            kill_grace=dice.choice([0.0, 5.0]),
+            on_interrupt=dice.choice(["retry", "retry", "fail"]),
         )  # fmt: skip
         return Submission(
             stem=ids.stem("uid:1000", request_id), by="uid:1000", policy=policy,

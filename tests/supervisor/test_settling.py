@@ -1,0 +1,418 @@
+"""What becomes of running attempts when daemon, keeper or machine die; and full disks."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from jobd.core.commands import AttemptNeverRan
+from jobd.errors import CannotStart
+from jobd.keeper import protocol, tree
+
+ID = "job0000000000001"
+
+
+async def _restarted(world, *jobs, boot_id="this"):
+    world.supervisor = world.another(boot_id)
+    await world.supervisor.start(jobs)
+
+
+def _living(pid):
+    process = tree.read(pid)
+    return process is not None and process.living
+
+
+def test_the_next_daemon_takes_over_what_runs(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch(
+            "sh", "-c", "while ! [ -e go ]; do sleep 0.01; done; exit 5", cwd=str(world.home)
+        )
+        pid, keeper = await world.pid(), world.keeper_pid()
+        world.drop_connection()
+
+        await _restarted(world, world.job())
+        assert world.supervisor.pid(ID) == pid
+        assert world.keeper_pid() == keeper
+        (world.home / "go").touch()
+        ending = await world.ending()
+        assert (ending.kind, ending.exit_code, ending.pid) == ("exit", 5, pid)
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_attempt_that_was_taken_over_can_be_stopped(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sleep", "600")
+        await world.pid()
+        await world.supervisor.aclose(leave=True)
+
+        await _restarted(world, world.job())
+        world.stop(ID)
+        assert (await world.ending()).signal == "SIGTERM"
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_what_ended_while_no_daemon_was_there_is_told_to_the_next(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch(
+            "sh", "-c", "while ! [ -e go ]; do sleep 0.01; done; exit 6", cwd=str(world.home)
+        )
+        await world.pid()
+        keeper = world.keeper_pid()
+        world.drop_connection()
+        (world.home / "go").touch()
+        await world.until(lambda: not _living(keeper))  # with nobody left to serve, it went
+
+        await _restarted(world, world.job())
+        assert (await world.ending()).exit_code == 6
+        assert world.supervisor.live == 0
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_outcome_counts_on_a_later_boot_too(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sh", "-c", "exit 6")
+        await world.ending()
+        await world.supervisor.aclose(leave=False)
+        world.reports.clear()
+
+        await _restarted(world, world.job(boot_id="earlier"))
+        assert (await world.ending()).exit_code == 6
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_attempt_of_another_boot_was_interrupted(run, world):
+    async def act():
+        world.directory().mkdir(parents=True)
+        (world.directory() / "claim").write_text(json.dumps(
+            {"version": 1, "pid": os.getpid(), "start_ticks": tree.read(os.getpid()).started,
+             "started_at": 1.0}
+        ))  # fmt: skip
+        await _restarted(world, world.job(boot_id="earlier"))
+        assert (await world.ending()).kind == "interrupted"  # and this process still lives
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_attempt_without_claim_never_ran_and_never_will(run, world):
+    async def act():
+        await _restarted(world, world.job())
+        assert await world.report(ID) == AttemptNeverRan(ID, 1)
+        assert (world.directory() / "claim").exists()
+        # Even if its launch were still under way:
+        world.launch("touch", str(world.home / "ran"))
+        await world.until(lambda: not world.supervisor.live)
+        assert not (world.home / "ran").exists()
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"pid": 1', "\0" * 64], ids=repr)
+def test_a_claim_that_says_nothing_is_interrupted(run, world, content):
+    async def act():
+        world.directory().mkdir(parents=True)
+        (world.directory() / "claim").write_text(content)
+        await _restarted(world, world.job())
+        assert (await world.ending()).kind == "interrupted"
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(run, world):
+    async def act():
+        innocent = await asyncio.create_subprocess_exec("sleep", "600", start_new_session=True)
+        world.directory().mkdir(parents=True)
+        (world.directory() / "claim").write_text(json.dumps(
+            {"version": 1, "pid": innocent.pid, "start_ticks": 1, "started_at": 1.0}
+        ))  # fmt: skip
+        await _restarted(world, world.job())
+        assert (await world.ending()).kind == "interrupted"
+        assert _living(innocent.pid)
+        innocent.kill()
+        await innocent.wait()
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_outcome_that_is_not_whole_is_none(run, world):
+    async def act():
+        world.directory().mkdir(parents=True)
+        (world.directory() / "claim").write_text("{}")
+        (world.directory() / "outcome").write_bytes(b"\0" * 400)
+        await _restarted(world, world.job())
+        assert (await world.ending()).kind == "interrupted"
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_a_keeper_that_dies_is_replaced_and_what_it_had_is_ended_and_interrupted(scene):
+    async def act(world):
+        script = "(setsid sh -c 'echo $$ > pid; exec sleep 600' &); sleep 600"
+        world.launch("sh", "-c", script, cwd=str(world.home))
+        pid, keeper = await world.pid(), world.keeper_pid()
+        await world.until(
+            lambda: (world.home / "pid").exists() and (world.home / "pid").read_text()
+        )
+        os.kill(keeper, signal.SIGKILL)
+        ending = await world.ending()
+        assert (ending.kind, ending.pid) == ("interrupted", pid)
+        assert not _living(pid)
+        assert not _living(int((world.home / "pid").read_text()))
+        assert tree.read(pid) is None, "a zombie was left"
+
+        world.launch("true", attempt=2)
+        await world.until(lambda: len(world.reports) == 2)
+        assert world.reports[1].ending.kind == "completed"
+        assert world.keeper_pid() != keeper
+
+    scene(act)
+
+
+def test_launches_are_kept_for_the_next_keeper(scene):
+    async def act(world):
+        os.kill(world.keeper_pid(), signal.SIGKILL)
+        for number in range(5):
+            world.launch("true", id=f"next{number}")
+        reports = [await world.report(f"next{number}") for number in range(5)]
+        # Before it was known that the keeper is dead: certainly not run.  After: run.
+        for report in reports:
+            assert isinstance(report, AttemptNeverRan) or report.ending.kind == "completed"
+
+    scene(act)
+
+
+def test_daemon_and_keeper_killed_together_leave_nothing_running(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sleep", "600")
+        pid, keeper = await world.pid(), world.keeper_pid()
+        world.drop_connection()
+        os.kill(keeper, signal.SIGKILL)
+        await world.until(lambda: not _living(keeper))
+        assert _living(pid)
+
+        await _restarted(world, world.job())
+        assert (await world.ending()).kind == "interrupted"
+        assert not _living(pid)
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_a_keeper_whose_socket_is_lost_is_ended_first(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sleep", "600")
+        pid, keeper = await world.pid(), world.keeper_pid()
+        world.drop_connection()
+        (world.state_dir / "keeper.sock").unlink()
+
+        await _restarted(world, world.job())
+        assert (await world.ending()).kind == "interrupted"
+        assert not _living(pid) and not _living(keeper)
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_what_the_journal_does_not_know_is_ended(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sleep", "600")
+        pid = await world.pid()
+        world.drop_connection()
+
+        await _restarted(world)
+        await world.until(lambda: not _living(pid) and not world.directory().exists())
+        assert world.reports == []
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_directories_of_settled_attempts_are_swept(run, world):
+    async def act():
+        for name in ("old0000000000001-1", f"{ID}-1"):
+            (world.state_dir / "attempts" / name).mkdir(parents=True)
+            (world.state_dir / "attempts" / name / "claim").write_text("{}")
+        await _restarted(world, world.job())
+        left = {path.name for path in (world.state_dir / "attempts").iterdir()}
+        assert left == {f"{ID}-1"}
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_without_work_nothing_is_left_behind(run, world):
+    async def act():
+        await world.supervisor.start([])
+        keeper = world.keeper_pid()
+        world.launch("true")
+        await world.ending()
+        await world.supervisor.aclose(leave=True)
+        assert tree.read(keeper) is None
+
+    run(act())
+
+
+def test_closing_without_leaving_ends_and_tells_everything(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sh", "-c", "trap '' TERM; sleep 600")
+        pid = await world.pid()
+        await world.supervisor.aclose(leave=False)
+        assert (await world.ending()).signal == "SIGKILL"
+        assert not _living(pid)
+
+    run(act())
+
+
+def test_a_keeper_of_another_release_is_not_talked_to(run, world):
+    async def act():
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(world.state_dir / "keeper.sock"))
+            listener.listen()
+            listener.setblocking(False)
+            start = asyncio.ensure_future(world.supervisor.start([]))
+            peer, _ = await asyncio.get_running_loop().sock_accept(listener)
+            peer.sendall(protocol.encode({"report": "hello", "protocol": 99, "pid": 1}))
+            with pytest.raises(CannotStart, match="protocol 99"):
+                await start
+            peer.close()
+        await world.supervisor.aclose(leave=True)
+
+    run(act())
+
+
+def test_a_state_directory_may_have_a_long_path(run, world):
+    world.state_dir = world.home / ("long" * 30) / ("path" * 30)
+    world.state_dir.mkdir(parents=True)
+
+    async def act():
+        await _restarted(world)
+        world.launch("true")
+        assert (await world.ending()).kind == "completed"
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_only_one_daemon_is_served_at_a_time(run, world):
+    async def act():
+        await world.supervisor.start([])
+        second = world.another()
+        waiting = asyncio.ensure_future(second.start([]))
+        world.launch("true")
+        await world.ending()
+        assert not waiting.done()
+        world.drop_connection()
+        await waiting
+        world.supervisor = second
+        await second.aclose(leave=False)
+
+    run(act())
+
+
+def test_garbage_closes_the_connection_and_disturbs_no_job(run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sleep", "600")
+        pid = await world.pid()
+        world.supervisor._link.closing = True
+        world.supervisor._link._transport.write(b"]]]\n")
+        await world.supervisor._link._parted.wait()
+        await _restarted(world, world.job())
+        assert world.supervisor.pid(ID) == pid
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_attempt_without_room_waits_and_then_runs(run, world, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=64k none {small} 2>/dev/null"):
+        pytest.skip("needs to mount a file system")
+    try:
+        world.state_dir = small
+        (small / "ballast").write_bytes(b"x" * 56 * 1024)
+
+        async def act():
+            await _restarted(world)
+            world.launch("true")
+            world.launch("true", id="stopped")
+            attempts = small / "attempts"
+            await world.until(lambda: all(live.waits for live in world.supervisor._live.values()))
+            assert list(attempts.iterdir()) == []
+            world.kill("stopped")
+            assert isinstance(await world.report("stopped"), AttemptNeverRan)
+            (small / "ballast").unlink()
+            assert (await world.ending()).kind == "completed"
+            await world.supervisor.aclose(leave=False)
+
+        (small / "more").write_bytes(b"x" * 8 * 1024)
+        run(act())
+    finally:
+        os.system(f"umount {small}")
+
+
+def test_an_outcome_is_kept_although_the_disk_is_full(run, world, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=512k none {small} 2>/dev/null"):
+        pytest.skip("needs to mount a file system")
+    try:
+        world.state_dir = small
+        world.module("import time, pathlib\ndef f(go):\n"
+                     "    while not pathlib.Path(go).exists(): time.sleep(0.01)\n"
+                     "    return 'x' * 60000\n")  # fmt: skip
+
+        async def act():
+            await _restarted(world)
+            world.call("jobs:f", str(world.home / "go"))
+            await world.pid()
+            with (
+                pytest.raises(OSError, match="No space"),
+                (small / "ballast").open("wb", 0) as file,
+            ):
+                while True:
+                    file.write(b"x" * 4096)
+            (world.home / "go").touch()
+            ending = await world.ending()
+            assert (ending.kind, len(ending.result)) == ("completed", 60002)
+            await world.supervisor.aclose(leave=False)
+
+        run(act())
+    finally:
+        os.system(f"umount {small}")
+
+
+def test_settling_takes_no_time_worth_mentioning(run, world):
+    async def act():
+        begun = time.monotonic()
+        await _restarted(world, *(world.job(id=f"many{n:012d}") for n in range(200)))
+        assert len(world.reports) == 200
+        assert time.monotonic() - begun < 5
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
