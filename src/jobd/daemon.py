@@ -105,7 +105,17 @@ class Daemon:
 
     async def ask(self, question: Callable[[Engine, Moment], T]) -> T:
         """A reading, answered when the batch that it saw is on disk.  It must be quick."""
-        answer: T = await self._call(lambda now: Decision(answer=question(self.engine, now)))
+
+        def read(now: Moment) -> Decision:
+            try:
+                return Decision(answer=(question(self.engine, now), None))
+            except Exception as fault:  # noqa: BLE001 it has changed nothing: its asker's alone
+                return Decision(answer=(None, fault))
+
+        answer: T
+        answer, fault = await self._call(read)
+        if fault is not None:
+            raise fault
         return answer
 
     def tell(self, command: Command) -> None:

@@ -31,8 +31,10 @@ AssertionError or `IllegalTransition`, it is never caught by name, and it stops 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+TYPE_CHECKING = False  # typing's own is true to a type checker, and so is this one
+if TYPE_CHECKING:  # importing `typing` takes a third of the time of `jobctl submit`'s own code
+    from collections.abc import Sequence
+    from typing import Any, ClassVar, Final
 
 EXIT_USELESS: Final = 100  # starting again won't help before somebody changes something
 EXIT_RETRY: Final = 111  # starting again may help

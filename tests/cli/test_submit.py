@@ -164,7 +164,7 @@ def test_nothing_heavy_is_imported_on_the_way(daemon):
     """Each of these costs as much as a third of a bare interpreter's start, or more."""
     daemon.on("submit", STORED)
     heavy = ("asyncio", "dataclasses", "pathlib", "rich", "shutil", "tempfile", "tomlkit",
-             "pydantic", "concurrent", "datetime", "secrets")  # fmt: skip
+             "pydantic", "concurrent", "datetime", "secrets", "typing")  # fmt: skip
     code = (
         "import sys; from jobd.cli.jobctl import main;"
         "main(['submit', 'app:f', 'x:=1', '--delay', '5']);"

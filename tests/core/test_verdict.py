@@ -154,3 +154,14 @@ def test_a_traceback_is_kept_only_of_the_end_that_it_tells_of():
 )
 def test_every_failure_says_why(told, message):
     assert verdict(running(), told, RULES, NOW, 0.0).ended.failure.message == message
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "finished_at"),
+    [(None, NOW), (450.0, 450.0), (399.0, 400.0), (NOW + 9, NOW)],
+    ids=["nobody saw it", "while no daemon was there", "before its start", "in the future"],
+)
+def test_an_attempt_finished_when_its_process_did_however_clocks_were_set(ended_at, finished_at):
+    record = verdict(running(), ending("exit", ended_at=ended_at), RULES, NOW, 0.0)
+    assert record.ended.finished_at == finished_at
+    assert record.run_at == NOW + 5, "waits count from when it is known"

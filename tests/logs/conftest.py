@@ -34,7 +34,7 @@ def fact(noon: float) -> Callable[..., Fact]:
             policy=Policy(), submitted_at=noon, run_at=noon,
         )  # fmt: skip
         job.attempt = attempt
-        return Fact(1, record, job, None)
+        return Fact(1, record, job, None, 0)
 
     return make
 

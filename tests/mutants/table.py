@@ -106,10 +106,10 @@ MUTANTS = [
         ("tests/core/test_replay.py",),
     ),
     Mutant(
-        "wrong boot id accepted when settling", "src/jobd/supervisor/supervisor.py",
-        "this_boot = job.running.boot_id == self._boot_id",
-        "this_boot = True",
-        (f"{SETTLING}::test_an_attempt_of_another_boot_was_interrupted",),
+        "wrong boot id accepted when settling", "src/jobd/supervisor/settling.py",
+        "        elif not orphan.this_boot:\n",
+        "        elif False:\n",
+        ("tests/simulation/test_settling.py",),
     ),
     Mutant(
         "an attempt number is used twice", "src/jobd/core/lifecycle.py",
@@ -172,6 +172,6 @@ MUTANTS = [
         "a repeated request makes a second job", "src/jobd/core/engine.py",
         "            return Submittal(job.id, job.status, duplicate=True)",
         "            pass",
-        ("tests/core/test_submit.py",),
+        ("tests/core/test_submit.py::test_asking_again_with_the_same_request_id_finds_the_same_job",),
     ),
 ]  # fmt: skip

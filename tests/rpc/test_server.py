@@ -20,6 +20,7 @@ class Slow:
 
     def __init__(self):
         self.release = asyncio.Event()
+        self.asked = 0
         self.open = 0
         self.most = 0
 
@@ -27,6 +28,7 @@ class Slow:
         return request.method == "patient"
 
     async def answer(self, call, request):
+        self.asked += 1
         if request.method == "now":
             return len(str(request.params))
         if request.method == "large":
@@ -286,11 +288,11 @@ async def test_at_the_end_every_request_that_was_read_is_answered(client, world,
         await connect()
 
 
-async def test_a_large_answer_is_delivered_before_the_end(serving, slow):
+async def test_a_large_answer_is_delivered_before_the_end(serving, slow, eventually):
     async with serving(slow) as connect:
         client = await connect()
         client.send("large")
-        await asyncio.sleep(0.01)
+        await eventually(lambda: slow.asked)
         stop = asyncio.ensure_future(connect.server.aclose())
         assert len((await client.line())["result"]) == MEGABYTE
         await stop

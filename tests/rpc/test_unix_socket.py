@@ -55,10 +55,12 @@ async def greeting(path):
     return said
 
 
-async def refused(listener, exit_code):
+def refused(listener, exit_code):
+    """By `check`, which touches nothing, as by `bind`; the message."""
+    with pytest.raises(SocketUnusable):
+        listener.check()
     with pytest.raises(SocketUnusable) as caught:
         listener.bind()
-        await listener.serve(asyncio.Protocol)
     assert caught.value.exit_code == exit_code
     return str(caught.value)
 
@@ -107,7 +109,7 @@ async def test_what_a_crash_left_is_replaced(listener, listen, socket_path):
 
 async def test_a_daemon_that_answers_there_is_left_alone(listener, listen, socket_path):
     await listen(listener)
-    message = await refused(UnixListener(socket_path), 111)
+    message = refused(UnixListener(socket_path), 111)
     assert "another daemon listens" in message
     assert await greeting(socket_path) == b"hello"
 
@@ -118,8 +120,28 @@ async def test_a_daemon_that_is_too_busy_to_answer_is_left_alone(socket_path):
         busy.bind(socket_path)
         busy.listen(0)
         first.connect(socket_path)
-        await refused(UnixListener(socket_path), 111)
+        refused(UnixListener(socket_path), 111)
         assert os.path.exists(socket_path)
+
+
+async def test_who_connects_before_it_is_served_waits_and_is_served(listener, socket_path):
+    listener.bind()
+    reader, writer = await asyncio.open_unix_connection(socket_path)
+    await listener.serve(lambda: Greeter(listener, []))
+    assert await reader.read() == b"hello"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_check_of_what_is_fine_makes_nothing(listener, socket_path):
+    listener.check()
+    assert not Path(socket_path).parent.exists()
+
+
+async def test_one_that_was_bound_and_never_served_goes_too(listener, socket_path):
+    listener.bind()
+    await listener.aclose()
+    assert not os.path.exists(socket_path)
 
 
 async def test_of_two_that_start_together_one_listens(socket_path, listen):
@@ -133,7 +155,7 @@ async def test_of_two_that_start_together_one_listens(socket_path, listen):
 async def test_a_file_in_the_way_is_refused_and_not_touched(socket_path):
     os.makedirs(Path(socket_path).parent, mode=0o700)
     Path(socket_path).write_text("precious")
-    assert "is no socket" in await refused(UnixListener(socket_path), 100)
+    assert "is no socket" in refused(UnixListener(socket_path), 100)
     assert Path(socket_path).read_text() == "precious"
 
 
@@ -142,18 +164,18 @@ async def test_a_directory_that_others_can_write_is_refused(mode, socket_path):
     directory = Path(socket_path).parent
     directory.mkdir()
     directory.chmod(mode)
-    assert "can be written by others" in await refused(UnixListener(socket_path), 100)
+    assert "can be written by others" in refused(UnixListener(socket_path), 100)
     assert list(directory.iterdir()) == []
 
 
 async def test_a_directory_that_is_none_is_refused(socket_path):
     Path(socket_path).parent.write_text("a file")
-    await refused(UnixListener(socket_path), 100)
+    refused(UnixListener(socket_path), 100)
 
 
 async def test_a_path_that_is_too_long_is_refused_with_its_length(tmp_path):
     path = str(tmp_path / ("x" * 120))
-    message = await refused(UnixListener(path), 100)
+    message = refused(UnixListener(path), 100)
     assert str(len(path)) in message
     assert "107" in message
 

@@ -17,6 +17,7 @@ class Fact(NamedTuple):
     record: Record
     job: Job  # whose: its id, call, policy and submitter never change
     status: Status | None  # right after this record; None: removed
+    attempt: int  # right after this record: how many have started
 
 
 class Submittal(NamedTuple):

@@ -98,7 +98,7 @@ class Engine:
                 calls[submission.stem] = submission.call
                 continue
             known += 1
-            if call != submission.call and json.loads(call) != json.loads(submission.call):
+            if call != submission.call and _canonical(call) != _canonical(submission.call):
                 raise Conflict("request_id was used for another submission; choose a new one")
         return len(submissions) - known
 
@@ -249,6 +249,9 @@ class Engine:
                     self._keep(decision, record)
                 case Admitted() as admitted:
                     self._launch(decision, job, admitted, now)
+        # There may be more, and then `next_deadline` has to say so, even if the clock was set
+        # back and the next one's time has not come any more.
+        self.schedule.next(now.wall)
 
     def _launch(self, decision: Decision, job: Job, admitted: Admitted, now: Moment) -> None:
         attempt = job.attempt + 1
@@ -297,7 +300,7 @@ class Engine:
         job = self._apply(record)
         assert job is not None, f"{record} is about no job"
         status = None if isinstance(record, records.Removed) else job.status
-        decision.facts.append(Fact(self.seq, record, job, status))
+        decision.facts.append(Fact(self.seq, record, job, status, job.attempt))
         decision.effects += effects
 
     def _apply(self, record: Record) -> Job | None:
@@ -314,6 +317,8 @@ class Engine:
                     self.jobs.remove(job)
                 job = lifecycle.restored(record)
                 self.jobs.add(job)
+                self._attach(job, _known_since(record))
+                return job
             case _ if job is None:
                 return None
             case records.Removed():
@@ -333,7 +338,7 @@ class Engine:
         if job.status in WAITING:
             self.schedule.add(job, ready=job.run_at <= at)
         elif job.status in FINAL:
-            self._graveyard.add(job)
+            self._graveyard.add(job, at)
         else:
             self.running[job.id] = job
             self.schedule.occupy(job)
@@ -375,3 +380,14 @@ class Engine:
         if job is None:
             raise NotFound(f"no job {id}")
         return job
+
+
+def _canonical(call: bytes) -> str:
+    """Text, not values: to Python `true` is 1, and 1 is 1.0."""
+    return json.dumps(json.loads(call), sort_keys=True)
+
+
+def _known_since(kept: records.Kept) -> float:
+    """To be said again makes no job's end younger."""
+    finished_at = None if kept.history is None else kept.history.finished_at
+    return kept.at if finished_at is None else finished_at

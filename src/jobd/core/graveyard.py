@@ -17,8 +17,9 @@ class Graveyard:
     def __init__(self) -> None:
         self._ended: dict[Status, Heap[Job]] = {status: Heap() for status in FINAL}
 
-    def add(self, job: Job) -> None:
-        self._ended[job.status].push((_finished_at(job), job.number), job)
+    def add(self, job: Job, since: float) -> None:
+        """`since`: when its end became known.  No daemon may have been there when it ended."""
+        self._ended[job.status].push((since, job.number), job)
 
     def remove(self, job: Job) -> None:
         self._ended[job.status].remove(job)
@@ -45,13 +46,8 @@ class Graveyard:
             job = ended.first()
             if job is None:
                 continue
-            at = _finished_at(job) + (MERCY_S if crowded else max(MERCY_S, keep_s[status]))
+            (since, _) = ended.first_key()
+            at = since + (MERCY_S if crowded else max(MERCY_S, keep_s[status]))
             if best is None or at < best[0]:
                 best = (at, job)
         return best
-
-
-def _finished_at(job: Job) -> float:
-    assert job.history is not None
-    assert job.history.finished_at is not None
-    return job.history.finished_at

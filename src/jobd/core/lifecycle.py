@@ -172,7 +172,7 @@ def _ended_at(record: records.Failed | records.Cancelled) -> float:
 
 def _cancelled(ended: Ended | None) -> Failure:
     if ended is None:
-        return Failure(kind="cancelled", message="cancelled before it ran")
+        return Failure(kind="cancelled", message="cancelled while it waited")
     return Failure(
         kind="cancelled", message="cancelled while it ran",
         exit_code=ended.exit_code, signal=ended.signal,

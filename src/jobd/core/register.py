@@ -7,6 +7,7 @@ holds a few hundred jobs.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from operator import attrgetter
 
@@ -20,7 +21,7 @@ class Register:
     def __init__(self) -> None:
         self._by_stem: dict[str, Job] = {}
         self._pages: dict[int, list[Job]] = {}
-        self._newest_page = 0
+        self._order: list[int] = []  # the numbers of pages that hold something, ascending
 
     def __len__(self) -> int:
         return len(self._by_stem)
@@ -40,26 +41,26 @@ class Register:
         assert job.id[:STEM_LENGTH] not in self._by_stem
         self._by_stem[job.id[:STEM_LENGTH]] = job
         page = job.number >> _PAGE_BITS
-        self._pages.setdefault(page, []).append(job)
-        self._newest_page = max(self._newest_page, page)
+        if page not in self._pages:
+            self._pages[page] = []
+            insort(self._order, page)
+        self._pages[page].append(job)
 
     def remove(self, job: Job) -> None:
         del self._by_stem[job.id[:STEM_LENGTH]]
-        page = self._pages[job.number >> _PAGE_BITS]
-        page.remove(job)
-        if not page:
-            del self._pages[job.number >> _PAGE_BITS]
+        number = job.number >> _PAGE_BITS
+        self._pages[number].remove(job)
+        if not self._pages[number]:
+            del self._pages[number], self._order[bisect_left(self._order, number)]
 
     def newest(self, before: int | None = None) -> Iterator[Job]:
         """Those with a number below `before`, the newest first.
 
         Jobs must not come or go while it is read: take what is needed inside one question.
         """
-        start = (
-            self._newest_page if before is None else min(before >> _PAGE_BITS, self._newest_page)
-        )
-        for number in range(start, -1, -1):
-            for job in sorted(self._pages.get(number, ()), key=_NUMBER, reverse=True):
+        end = None if before is None else bisect_right(self._order, before >> _PAGE_BITS)
+        for number in reversed(self._order[:end]):
+            for job in sorted(self._pages[number], key=_NUMBER, reverse=True):
                 if before is None or job.number < before:
                     yield job
 

@@ -26,7 +26,6 @@ def main(step: str, listener: str) -> None:
     from jobd.keeper.keeper import Keeper
 
     os.chdir("/")
-    os.umask(0o077)
     inherited = socket.socket(fileno=int(listener))
     inherited.set_inheritable(False)
     Keeper(inherited).run()

@@ -49,7 +49,7 @@ def event(fact: Fact) -> dict[str, Any]:
         "type": EVENT_TYPES[type(record)],
         "id": fact.job.id,
         "status": fact.status,
-        "attempt": _attempt_of(fact),
+        "attempt": fact.attempt,
         "queue": fact.job.policy.queue,
     }
     match record:
@@ -136,25 +136,6 @@ def _failure(failure: Failure | None) -> dict[str, Any] | None:
 
 def _brief(failure: Failure | None) -> dict[str, Any] | None:
     return None if failure is None else {"kind": failure.kind, "message": failure.message}
-
-
-def _attempt_of(fact: Fact) -> int:
-    """The record's own, where it has one: by now the next attempt may have begun."""
-    match fact.record:
-        case records.Submitted():
-            return 0
-        case records.Started(attempt=attempt) | records.NeverRan(attempt=attempt):
-            return attempt
-        case (
-            records.Completed(ended=Ended(attempt=attempt))
-            | records.Retried(ended=Ended(attempt=attempt))
-            | records.Interrupted(ended=Ended(attempt=attempt))
-            | records.Failed(ended=Ended(attempt=attempt))
-            | records.Cancelled(ended=Ended(attempt=attempt))
-        ):
-            return attempt
-        case _:
-            return fact.job.attempt
 
 
 def _instant(at: float | None) -> str | None:

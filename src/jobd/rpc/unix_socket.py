@@ -45,7 +45,7 @@ class UnixListener:
     def check(self) -> None:
         _check_length(self.address)
         directory = os.path.dirname(os.path.abspath(self.address))
-        if os.path.isdir(directory):
+        if os.path.lexists(directory):
             with _opened(directory):
                 _standing(self.address)
 

@@ -147,7 +147,10 @@ def reach(state_dir: str) -> socket.socket | None:
 
 
 def start(state_dir: str, log_path: str) -> tuple[socket.socket, int]:
-    """A connection to a new keeper, and its pid.  Only where `reach` found none, and under the state lock."""
+    """A connection to a new keeper, and its pid.
+
+    Only where `reach` found none, and under the state lock.
+    """
     listener = socket.socket(socket.AF_UNIX)
     connection = socket.socket(socket.AF_UNIX)
     try:

@@ -148,7 +148,7 @@ class Host:
         process = self.processes.pop(pid)
         del keeper.attempts[key]
         self._fuse()
-        self.outcomes[key] = Ending(kind=process.kind, pid=pid)  # type: ignore[arg-type]
+        self.outcomes[key] = Ending(kind=process.kind, pid=pid, ended_at=self.wall)  # type: ignore[arg-type]
         self._fuse()
         keeper.told.append(("ended", key, self.outcomes[key]))
 

@@ -1,4 +1,4 @@
-"""Plants one bug at a time and demands that a test sees it: `python tests/mutants [NAME…]`.
+"""Plants one bug at a time and demands that a test sees it: `python tests/mutants/run.py [NAME…]`.
 
 For each mutant the sources and tests are copied to a temporary place, one text is replaced by
 another, and the narrowest selection of tests is run there.  It must fail.  A mutant that

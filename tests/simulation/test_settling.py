@@ -1,0 +1,30 @@
+"""The one piece of settling that the simulated host can't stand for: files that a power cut took.
+
+A claim is not synced.  After a power cut it may be gone although the attempt ran, so that on
+another boot its absence means nothing.
+"""
+
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("the keeper of this platform is another one", allow_module_level=True)
+
+from jobd.supervisor.settling import Orphan, settle
+
+
+@pytest.mark.parametrize("left", [[], ["claim"], ["claim", "outcome.part"]], ids=str)
+def test_an_attempt_of_an_earlier_boot_was_interrupted_whatever_the_disk_kept_of_it(tmp_path, left):
+    for name in left:
+        (tmp_path / name).touch()
+    orphan = Orphan("0" * 16, 1, str(tmp_path), this_boot=False)
+    [ending] = settle([orphan]).values()
+    assert ending is not None, "it may well have run"
+    assert ending.kind == "interrupted"
+
+
+def test_an_attempt_of_this_boot_without_a_claim_never_ran_and_never_will(tmp_path):
+    orphan = Orphan("0" * 16, 1, str(tmp_path), this_boot=True)
+    assert settle([orphan]) == {orphan: None}
+    assert (tmp_path / "claim").exists()
