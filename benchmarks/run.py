@@ -168,7 +168,7 @@ def latency() -> None:
 
 def _launched_at(home: Path, job: dict[str, Any]) -> float:
     """When the kernel had made the process: its output file is opened at that moment."""
-    [output] = (home / "state").rglob(f"{job['id']}/1.stdout")
+    output = home / "state" / "output" / job["id"][:2] / job["id"] / "1.stdout"
     return output.stat().st_ctime
 
 

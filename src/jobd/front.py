@@ -24,8 +24,8 @@ from jobd.core.job import Job, Policy
 from jobd.core.moment import Moment
 from jobd.daemon import Daemon
 from jobd.hub import Hub
-from jobd.joblog import JobLog
 from jobd.journal.store import Store
+from jobd.logs.joblog import JobLog
 from jobd.rpc.backend import Identity, Outputs, Reloaded
 from jobd.supervisor.settings import LaunchSettings
 from jobd.tally import Tally

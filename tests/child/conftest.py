@@ -51,8 +51,8 @@ def call(tmp_path: Path, app: Path) -> Callable[..., Ran]:
     def run(
         source: str, target: str = "jobs:f", *args: Any, method: str | None = None,
         kwargs: dict[str, Any] | None = None, patterns: list[str] | None = None,
-        function_only: bool = False, python: str = sys.executable, env: dict[str, str] | None = None,
-        cwd: str = "/", files: dict[str, str] | None = None,
+        function_only: bool = False, python: str = sys.executable, cwd: str = "/",
+        env: dict[str, str] | None = None, files: dict[str, str] | None = None,
     ) -> Ran:  # fmt: skip
         for name, text in {"jobs.py": source, **(files or {})}.items():
             (app / name).parent.mkdir(exist_ok=True)

@@ -141,7 +141,13 @@ def test_output_comes_line_by_line(call):
 
 
 def test_a_fork_that_comes_back_writes_no_second_result(call):
-    source = "import os\ndef f():\n pid = os.fork()\n if pid: os.waitpid(pid, 0)\n return pid and 'parent'"
+    source = """
+import os
+def f():
+    pid = os.fork()
+    if pid: os.waitpid(pid, 0)
+    return pid and "parent"
+"""
     assert call(source).result == {"ok": "parent"}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from jobd.cli.jobd import reference
 from jobd.config import load
-from jobd.config_tables import Tables
+from jobd.config.tables import Tables
 from jobd.core.allow import DANGEROUS_ENV
 from jobd.core.fields import POLICY
 from jobd.core.job import Policy

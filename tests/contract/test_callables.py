@@ -67,7 +67,7 @@ def test_an_exception_is_kept_with_type_message_and_traceback(shared):
     assert failure["kind"] == "exception"
     assert "Trouble" in failure["message"]
     assert "something broke" in failure["message"]
-    assert 'raise Trouble(message)' in failure["traceback"]
+    assert "raise Trouble(message)" in failure["traceback"]
     assert "jobs.py" in failure["traceback"]
     assert failure["traceback"].rstrip().endswith("something broke")
     assert "site-packages" not in failure["traceback"]

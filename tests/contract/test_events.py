@@ -11,10 +11,10 @@ covers = pytest.mark.covers
 EVENT = {"subscription", "seq", "at", "id", "status", "attempt", "queue"}
 
 
-def subscribe(peer, id="e", **params):
-    answer = peer.answer(peer.send("events", params, id=id))
+def subscribe(peer, as_="e", **params):
+    answer = peer.answer(peer.send("events", params, id=as_))
     assert set(answer) == {"subscription", "seq"}
-    assert answer["subscription"] == id
+    assert answer["subscription"] == as_
     return answer["seq"]
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from jobd.config_tables import LoggingTable
+from jobd.config.tables import LoggingTable
 from jobd.core.decision import Fact
 from jobd.core.job import Job, Policy
 from jobd.core.records import Record
 from jobd.instants import parse_rfc3339
-from jobd.joblog import JobLog
+from jobd.logs.joblog import JobLog
 
 CALL = {
     "target": "app.jobs:SendWelcomeEmail", "method": "handle", "kwargs": {"user_id": 123},
@@ -34,7 +34,7 @@ def fact(noon: float) -> Callable[..., Fact]:
             policy=Policy(), submitted_at=noon, run_at=noon,
         )  # fmt: skip
         job.attempt = attempt
-        return Fact(1, record, job, None, 0)
+        return Fact(1, record, job, None, attempt)
 
     return make
 

@@ -105,10 +105,10 @@ def test_an_attempt_that_starts_later_in_the_batch_is_not_counted_before(
     joblog, lines, fact, started, noon
 ) -> None:
     """The job is as of the end of the batch; each line tells of its own record's time."""
-    cancelled = fact(records.Cancelled(id=ID, at=noon, ended=None), attempt=2)
+    cancelled = fact(records.Cancelled(id=ID, at=noon, ended=None), attempt=0)
     joblog().announce([
         cancelled,
-        fact(started(1), job=cancelled.job, attempt=2),
+        fact(started(1), job=cancelled.job, attempt=1),
         fact(started(2), job=cancelled.job, attempt=2),
     ])  # fmt: skip
     assert ['"attempt":0,' in lines()[0], '"attempt":1,' in lines()[1], '"attempt":2,' in lines()[2]
@@ -238,7 +238,7 @@ def test_the_count_is_told_at_the_end_and_after_the_clock_was_set_back(joblog, l
 
 
 def test_a_reload_changes_form_and_rotation(joblog, lines, fact, started, tmp_path) -> None:
-    from jobd.config_tables import LoggingTable
+    from jobd.config.tables import LoggingTable
 
     log = joblog()
     log.announce([fact(started())])

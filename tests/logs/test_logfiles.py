@@ -11,7 +11,7 @@ import stat
 import pytest
 
 from jobd.instants import parse_rfc3339
-from jobd.logfiles import LogFile, LogFileHandler, LogUnusable, Rotation
+from jobd.logs.files import LogFile, LogFileHandler, LogUnusable, Rotation
 
 DAY = 86400.0
 

@@ -114,9 +114,9 @@ def test_processor_time_of_orphans_counts(scene):
     burn = "import time\nwhile time.process_time() < 0.2: pass"
 
     async def act(world):
-        script = f'(({sys.executable} -S -c "{burn}"; echo done) &); while ! [ -s {{}} ]; do sleep 0.01; done'
         path = world.log_dir / "output/jo/job0000000000001/1.stdout"
-        world.launch("sh", "-c", script.format(path))
+        orphan = f'(({sys.executable} -S -c "{burn}"; echo done) &)'
+        world.launch("sh", "-c", f"{orphan}; while ! [ -s {path} ]; do sleep 0.01; done")
         assert (await world.ending()).cpu_time >= 0.2
 
     scene(act)
@@ -124,8 +124,8 @@ def test_processor_time_of_orphans_counts(scene):
 
 def test_a_fork_storm_is_ended(scene):
     async def act(world):
-        script = "for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'while :; do sleep 0.01 & wait; done' &); done; exit 3"
-        world.launch("sh", "-c", script)
+        storm = "(setsid sh -c 'while :; do sleep 0.01 & wait; done' &)"
+        world.launch("sh", "-c", f"for i in 1 2 3 4 5 6 7 8; do {storm}; done; exit 3")
         assert (await world.ending()).exit_code == 3
         marked = [p for p in tree.scan().values() if tree.marker(p.pid) == ("job0000000000001", 1)]
         assert not [p for p in marked if p.living]

@@ -49,7 +49,7 @@ class Board:
         return self.ended.total() == self.total
 
     def hear(self, event: Mapping[str, Any]) -> Line | None:
-        """What there is to tell of it; None of what does not change a job's status."""
+        """What there is to tell of it; None where no job's status changes."""
         id = event.get("id", "")
         if id not in self._labels:
             return None

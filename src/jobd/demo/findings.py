@@ -34,7 +34,7 @@ class Findings:
         yield self._started_at_all(self._story.urgent) or self.overtaken()
         yield self._started_at_all(self._story.archive) or self.delayed()
         yield self._started_at_all(self._story.check) or self.retried()
-        yield self._started_at_all(self._story.endless) or self.timed_out()
+        yield self._started_at_all(self._story.search) or self.timed_out()
         yield self.refused()
         yield self.repeated()
 
@@ -103,16 +103,16 @@ class Findings:
         return Finding(sound and gap_s >= check["retry_delay"], text)
 
     def timed_out(self) -> Finding:
-        endless = self._of(self._story.endless)
-        attempt = endless["attempts"][-1]
+        search = self._of(self._story.search)
+        attempt = search["attempts"][-1]
         ran_s = epoch(attempt["finished_at"]) - epoch(attempt["started_at"])
         text = (
-            f"{endless['label']}: timeout {endless['timeout']:g} s, ended after {ran_s:.3f} s with "
+            f"{search['label']}: timeout {search['timeout']:g} s, ended after {ran_s:.3f} s with "
             f"{ending(attempt) or 'success'} (signal {attempt['signal']})"
         )
-        if self._told.endless_said:
-            text += f"; its last line: {self._told.endless_said}"
-        return Finding(attempt["outcome"] == "timeout" and ran_s >= endless["timeout"], text)
+        if self._told.search_said:
+            text += f"; its last line: {self._told.search_said}"
+        return Finding(attempt["outcome"] == "timeout" and ran_s >= search["timeout"], text)
 
     def refused(self) -> Finding:
         refusal, unknown = self._story.refusal, self._told.listed - set(self._told.documents)

@@ -19,7 +19,8 @@ NOT_LISTED: Final = "os:system"
 
 ARCHIVE_DELAY_S: Final = 2.0
 CHECK_AGAIN_S: Final = 3.0  # when the archive should be there; if it is not, again so much later
-ENDLESS_S: Final = 1.5
+SEARCH_S: Final = 1.5
+SEARCH_LIMIT: Final = 300_000_000  # takes minutes: it cannot be done in time
 LETTERS: Final = ("ac", "dg", "hp", "qs", "tz")  # of modules in no package: about equal shares
 
 Document = dict[str, Any]
@@ -32,7 +33,7 @@ class Story:
     parts: list[Job]  # of the library; the urgent one is the last
     archive: Job
     check: Job
-    endless: Job
+    search: Job
     urgent: Job
     repeated: Job  # what the urgent one's submission, sent once more, has led to
     refusal: RequestError | None
@@ -50,7 +51,7 @@ class Told:
     documents: dict[str, Document]  # by id, in the order of submission
     listed: set[str]  # ids of all jobs it knows
     max_running: int
-    endless_said: str  # the last line of its output
+    search_said: str  # the last line of its output
     refusal_logged: str | None  # the line in the log of errors
 
 
@@ -60,30 +61,30 @@ def begin(client: Client, home: Home) -> Story:
     if URGENT not in packages or ARCHIVED not in packages:
         raise CannotStart(f"{STDLIB} is not the source of a standard library; nothing to survey")
     parts = [*_parts(packages)]
-    others = [_check(home), _endless(), _archive(home)]
-    *jobs, check, endless, archive = client.submit_many([*parts, *others])
+    others = [_check(home), _search(), _archive(home)]
+    *jobs, check, search, archive = client.submit_many([*parts, *others])
     urgent_fields = {
         **_package(URGENT), "priority": 10, "request_id": "survey-asyncio",
         "label": f"package {URGENT}, urgent",
     }  # fmt: skip
     urgent = client.submit(**urgent_fields)
     repeated = client.submit(**urgent_fields)
-    submitted = zip([*jobs, check, endless, archive, urgent], [*parts, *others, urgent_fields],
+    submitted = zip([*jobs, check, search, archive, urgent], [*parts, *others, urgent_fields],
                     strict=True)  # fmt: skip
     return Story(
-        [*jobs, urgent], archive, check, endless, urgent, repeated, _refusal(client),
+        [*jobs, urgent], archive, check, search, urgent, repeated, _refusal(client),
         {job.id: str(fields["label"]) for job, fields in submitted},
     )  # fmt: skip
 
 
 def ended(client: Client, home: Home, story: Story) -> Told:
     answer = client.wait(story.ids, timeout=0)
-    output = client.logs(story.endless.id, stream="stdout", tail=1)
+    output = client.logs(story.search.id, stream="stdout", tail=1)
     return Told(
         documents={document["id"]: document for document in answer["jobs"]},
         listed={document["id"] for document in client.list()},
         max_running=client.stats()["max_running"],
-        endless_said=output["data"].strip(),
+        search_said=output["data"].strip(),
         refusal_logged=_logged(home),
     )
 
@@ -136,10 +137,10 @@ def _check(home: Home) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _endless() -> dict[str, Any]:
+def _search() -> dict[str, Any]:
     return {
-        "target": "survey:Collatz", "method": "search", "priority": 5, "retry_attempts": 0,
-        "timeout": ENDLESS_S, "label": "endless search",
+        "target": "survey:Collatz", "method": "search", "kwargs": {"limit": SEARCH_LIMIT},
+        "priority": 5, "retry_attempts": 0, "timeout": SEARCH_S, "label": "long search",
     }  # fmt: skip
 
 

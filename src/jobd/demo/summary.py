@@ -23,8 +23,8 @@ _COLUMNS: Final = (
     Column("PART"),
     Column("FILES", right=True, needs=60),
     Column("LINES", right=True),
-    Column("FUNCTIONS", right=True, needs=70),
-    Column("CLASSES", right=True, needs=80),
+    Column("FUNCTIONS", right=True, needs=90),
+    Column("CLASSES", right=True, needs=100),
     Column("LONGEST FUNCTION", cut=True),
     Column("TOOK", right=True),
 )
@@ -106,7 +106,7 @@ def _commands(home: Home, story: Story) -> Iterator[tuple[str, list[str]]]:
         [
             _line(*jobctl, "list", "--limit", 10),
             _line(*jobctl, "status", story.check.id),
-            _line(*jobctl, "logs", story.endless.id, "--tail", 3),
+            _line(*jobctl, "logs", story.search.id, "--tail", 3),
             _line(*jobctl, "run", "survey:package", "name=json"),
             _line(*jobctl, "shutdown"),
         ],
@@ -121,11 +121,10 @@ def _line(*words: object) -> str:
 def _program(name: str) -> list[str]:
     """How a shell finds the one that belongs to this: by its name, where that leads there."""
     places = [os.path.dirname(os.path.abspath(sys.argv[0])), os.path.dirname(sys.executable)]
-    own = [path for place in places if os.access(path := os.path.join(place, name), os.X_OK)]
-    if not own:
+    own, found = shutil.which(name, path=os.pathsep.join(places)), shutil.which(name)
+    if own is None:
         return [sys.executable, "-m", f"jobd.cli.{name}"]
-    found = shutil.which(name)
-    return [name] if found and os.path.samefile(found, own[0]) else own[:1]
+    return [name] if found and os.path.samefile(found, own) else [own]
 
 
 def _counts(parts: list[Document]) -> list[str]:

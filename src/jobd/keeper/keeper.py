@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobd.keeper.protocol import Message
 
 REQUESTS_A_TURN = 8  # so that deaths are seen to while many launches wait
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
 
 
 class Keeper:

@@ -56,6 +56,9 @@ class Link(asyncio.Protocol):
             ) from None
         except ConnectionError:
             return False
+        except BaseException:
+            self.close()
+            raise
         if hello.get("protocol") != protocol.VERSION:
             self.close()
             raise CannotStart(
@@ -121,6 +124,7 @@ class Link(asyncio.Protocol):
         self._parted.set()
         if not self._hello.done():
             self._hello.set_exception(exc or ConnectionResetError())
+            self._hello.exception()  # nobody may be waiting for it any more
         elif self._listening and not self.closing:
             self._lost()
 

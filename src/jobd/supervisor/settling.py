@@ -106,12 +106,16 @@ def _read_claim(directory: str) -> Claimed:
 
 def _end(claimed: Mapping[tuple[str, int], Claimed]) -> None:
     """Kills what lives of these attempts, as often as it takes."""
-    looks = 0
+    looks, ended = 0, {claim.pid for claim in claimed.values() if claim.pid is not None}
     while claimed and (alive := _living(claimed)):
+        ended.update(process.pid for process in alive)
         _kill(alive)
         looks += 1
         if looks % 10 == 0:
             log.warning("supervisor.undead pids=%s", [process.pid for process in alive])
+    for pid in ended:  # those that became this process's children when their keeper died
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _living(claimed: Mapping[tuple[str, int], Claimed]) -> list[tree.Process]:
@@ -138,19 +142,16 @@ def _living(claimed: Mapping[tuple[str, int], Claimed]) -> list[tree.Process]:
 
 
 def _kill(processes: Iterable[tree.Process]) -> None:
-    """SIGKILL, and a wait until one of them is gone.  What had become our child is reaped."""
+    """SIGKILL, and a wait until one of them is gone."""
     waiting = select.poll()
-    opened: dict[int, int] = {}
+    opened: list[int] = []
     try:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
-                fd = os.pidfd_open(process.pid)
-                opened[fd] = process.pid
-                waiting.register(fd, select.POLLIN)
+                opened.append(os.pidfd_open(process.pid))
+                waiting.register(opened[-1], select.POLLIN)
                 process.signal(signal.SIGKILL)
-        for fd, _ in waiting.poll(PATIENCE_MS):
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(opened[fd], os.WNOHANG)
+        waiting.poll(PATIENCE_MS)
     finally:
         for fd in opened:
             os.close(fd)

@@ -1,6 +1,6 @@
 """Code of a user's, as jobs find it in the module `jobs`."""
 
-JOBS = '''
+JOBS = """
 import asyncio, atexit, json, os, signal, sys, threading, time
 from os import system
 from os.path import join as borrowed
@@ -131,4 +131,4 @@ class Needy:
 
 def _hidden():
     return "hidden"
-'''
+"""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, create_model, model_validator
 
-from jobd import config_values as kind
+from jobd.config import values as kind
 from jobd.core.allow import ANY, callable_fault, colon_form, command_fault, env_fault
 from jobd.core.fields import FIELDS, POLICY
 from jobd.core.rules import DAY_S

@@ -6,15 +6,13 @@ Fed with facts once they are on disk, so they never tell a story that the journa
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from jobd import joblines
 from jobd.core.decision import Fact
-from jobd.core.records import Started
-from jobd.joblines import Line
-from jobd.logfiles import LogFile, Rotation
+from jobd.logs import lines as joblines
+from jobd.logs.files import LogFile, Rotation
+from jobd.logs.lines import Line
 
 JOBS: Final = "background_jobs.log"
 ERRORS: Final = "background_jobs_errors.log"
@@ -78,13 +76,9 @@ class JobLog:
         """A line for each start, completion, retry, failure and cancellation among them."""
         lines, errors = bytearray(), bytearray()
         at = 0.0
-        # A job is as of the end of the batch: what starts in it later had not started yet.
-        later = Counter(fact.job.id for fact in facts if isinstance(fact.record, Started))
         for fact in facts:
             at = fact.record.at
-            if isinstance(fact.record, Started):
-                later[fact.job.id] -= 1
-            for line in joblines.of(fact, fact.job.attempt - later[fact.job.id]):
+            for line in joblines.of(fact):
                 text = self._encoded(line, at)
                 lines += text
                 if line.level == "ERROR":

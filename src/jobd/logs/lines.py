@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from jobd.core.decision import Fact
 from jobd.core.job import Failure, Status
 from jobd.core.records import Cancelled, Completed, Failed, Interrupted, Retried, Started
-from jobd.logfiles import compact, printable, rfc3339, text_line
+from jobd.logs.files import compact, printable, rfc3339, text_line
 
 PARAMS_MAX_BYTES: Final = 2048
 
@@ -28,26 +28,26 @@ class Line(NamedTuple):
     facts: Mapping[str, str]  # JSON by name, in order
 
 
-def of(fact: Fact, attempt: int) -> list[Line]:
-    """Of a kept record; `attempt`: how many had started when it was made."""
+def of(fact: Fact) -> list[Line]:
+    """Of a kept record; none of many kinds."""
     record = fact.record
     match record:
         case Started():
-            return [_line("INFO", "Job started", fact, Status.RUNNING, attempt)]
+            return [_line("INFO", "Job started", fact, Status.RUNNING)]
         case Completed():
-            return [_line("INFO", "Job completed", fact, Status.COMPLETED, attempt)]
+            return [_line("INFO", "Job completed", fact, Status.COMPLETED)]
         case Retried() | Interrupted():
             more = {"error": _error(record.ended.failure), "run_at": rfc3339(record.run_at)}
-            return [_line("WARNING", "Job retrying", fact, Status.PENDING_RETRY, attempt, **more)]
+            return [_line("WARNING", "Job retrying", fact, Status.PENDING_RETRY, **more)]
         case Cancelled():
-            return [_line("INFO", "Job cancelled", fact, Status.CANCELLED, attempt)]
+            return [_line("INFO", "Job cancelled", fact, Status.CANCELLED)]
         case Failed():
             error = _error(record.failure)
-            failed = _line("ERROR", "Job failed", fact, Status.FAILED, attempt, error=error)
+            failed = _line("ERROR", "Job failed", fact, Status.FAILED, error=error)
             if record.failure.kind != "unauthorized":
                 return [failed]
             # The list no longer admits it: that is a refusal, and the end of the job too.
-            return [_line("ERROR", _REFUSED, fact, "unauthorized", attempt, error=error), failed]
+            return [_line("ERROR", _REFUSED, fact, "unauthorized", error=error), failed]
         case _:
             return []
 
@@ -77,8 +77,8 @@ def as_json(line: Line, at: float, *, params: bool) -> str:
     return _object({**quoted, **_about(line, params)}) + "\n"
 
 
-def _line(level: str, message: str, fact: Fact, status: str, attempt: int, **more: str) -> Line:
-    facts = {"status": f'"{status}"', "attempt": str(attempt)}
+def _line(level: str, message: str, fact: Fact, status: str, **more: str) -> Line:
+    facts = {"status": f'"{status}"', "attempt": str(fact.attempt)}
     facts |= {name: _quoted(value) for name, value in more.items()}
     return Line(level, message, fact.job.id, json.loads(fact.job.call.decode()), facts)
 

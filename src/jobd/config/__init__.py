@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from jobd import config_values as values
-from jobd.config_policy import Policies
-from jobd.config_tables import DEFAULT_PATH, Queue, Table, Tables
+from jobd.config import values
+from jobd.config.policy import Policies
+from jobd.config.tables import DEFAULT_PATH, Queue, Table, Tables
 from jobd.core.allow import AllowList
 from jobd.core.fields import FIELDS, POLICY
 from jobd.core.job import Policy

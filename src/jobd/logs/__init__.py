@@ -9,8 +9,8 @@ from typing import Final
 from jobd.clock import Clock
 from jobd.config import Config
 from jobd.errors import CannotStart
-from jobd.joblog import JobLog, rotation
-from jobd.logfiles import LogFile, LogFileHandler
+from jobd.logs.files import LogFile, LogFileHandler
+from jobd.logs.joblog import JobLog, rotation
 
 OWN: Final = "jobd.log"
 
