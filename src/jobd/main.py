@@ -25,6 +25,7 @@ from jobd.core.commands import Command, Drain, StopAll
 from jobd.core.decision import Fact
 from jobd.core.engine import Engine
 from jobd.daemon import Daemon
+from jobd.descriptors import raise_limit
 from jobd.errors import CannotStart, ConfigError
 from jobd.front import Front, Policies
 from jobd.hub import Hub
@@ -34,7 +35,7 @@ from jobd.rpc.methods import Dispatch
 from jobd.rpc.server import Server
 from jobd.rpc.transport import Listener, system_listener
 from jobd.supervisor.output import Output
-from jobd.supervisor.supervisor import Supervisor
+from jobd.supervisor.system import system_supervision
 from jobd.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class _Service:
         self._hub = Hub(self._engine.seq)
         self._tally = Tally()
         self._outputs = Output(config.daemon.log_dir, total_max_bytes=config.output.total_max_bytes)
-        self._supervisor = Supervisor(
+        self._supervisor = system_supervision(
             state_dir=config.daemon.state_dir,
             log_dir=config.daemon.log_dir,
             settings=policies.launch,
@@ -113,6 +114,7 @@ class _Service:
             jitter=random.random,
             boot_id=self._clock.boot_id,
             output=self._outputs,
+            limit=raise_limit(),
         )
         self._daemon = Daemon(
             engine=self._engine, journal=store, clock=self._clock, admit=policies.admit,

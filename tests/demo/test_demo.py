@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -52,28 +53,22 @@ def test_nothing_of_the_users_is_touched(demo, environment):
 
 
 def test_every_command_that_it_prints_works_in_that_order(demo, environment):
-    outputs = {}
     *commands, remove = demo.commands
     assert remove == ["rm", "-r", str(demo.home)]
     assert len(commands) == 12
-    serving = None
-    for command in commands:
-        if command[-1] == "&":
-            serving = subprocess.Popen(
-                command[:-1], env=environment, stderr=subprocess.PIPE, text=True
-            )
-            assert " listens on " in serving.stderr.readline()
-            continue
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, (command, done.stderr)
-        outputs[tuple(command[1:])] = done.stdout
-    with serving:
+    outputs = {}
+    with contextlib.ExitStack() as daemon:
+        for command in commands:
+            if command[-1] == "&":
+                serving = daemon.enter_context(served(command[:-1], environment))
+            else:
+                outputs[tuple(command)] = output_of(command, environment)
         assert serving.wait(20) == 0
     check = demo.command("status")[-1]
     said = {words[-1]: out for words, out in outputs.items()}
     assert "Job started: survey:package " in said[str(demo.home / "logs/background_jobs.log")]
     assert "FileNotFoundError" in said[f"{demo.home}/logs/output/{check[:2]}/{check}/1.stderr"]
-    assert "come down to 1" in outputs[tuple(demo.command("logs")[1:])]
+    assert "come down to 1" in outputs[tuple(demo.command("logs"))]
     assert "check archive of email" in said[check]
     assert "json/decoder.py" in said["name=json"]
     assert any(out.startswith("sound: ") for out in outputs.values())
@@ -126,6 +121,23 @@ def test_a_daemon_that_cannot_start_is_told_in_a_line(environment, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("jobd demo: the daemon did not start: it said nothing\n")
     assert str(tmp_path / "jobd-demo-") in done.stderr
+
+
+@contextlib.contextmanager
+def served(command, environment):
+    """The daemon, once it listens; stopped at the latest at the end."""
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert " listens on " in process.stderr.readline()
+            yield process
+        finally:
+            process.terminate()
+
+
+def output_of(command, environment):
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, (command, done.stderr)
+    return done.stdout
 
 
 def read_until(terminal: int, text: str | None) -> str:

@@ -152,14 +152,13 @@ class World:
     def end_everything(self) -> None:
         """No process of this test outlives it."""
         keeper = f"{protocol.KEEPER}={self.state_dir}".encode()
-        known = {report.id for report in self.reports} | set(self.supervisor._live)
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             alive = [
                 process for process in tree.scan().values()
                 if process.living and process.pid != os.getpid()
                 and (keeper in tree.environment(process.pid)
-                     or (tree.marker(process.pid) or ("", 0))[0] in known)
+                     or (tree.marker(process.pid) or "").startswith(f"{self.state_dir}/"))
             ]  # fmt: skip
             if not alive:
                 break

@@ -58,6 +58,7 @@ def test_a_job_starts_clean(scene, world):
         assert seen["env"] == {
             "PATH": "/bin", "GREETING": "hi", "MINE": "1", "JOBD_SOCKET": "/nowhere/jobd.sock",
             "JOBD_JOB_ID": "job0000000000001", "JOBD_ATTEMPT": "1",
+            "JOBD_ATTEMPT_DIR": f"{world.state_dir}/attempts/job0000000000001-1",
         }  # fmt: skip
 
     try:

@@ -127,7 +127,9 @@ def test_a_fork_storm_is_ended(scene):
         storm = "(setsid sh -c 'while :; do sleep 0.01 & wait; done' &)"
         world.launch("sh", "-c", f"for i in 1 2 3 4 5 6 7 8; do {storm}; done; exit 3")
         assert (await world.ending()).exit_code == 3
-        marked = [p for p in tree.scan().values() if tree.marker(p.pid) == ("job0000000000001", 1)]
+        marked = [
+            p for p in tree.scan().values() if str(world.state_dir) in (tree.marker(p.pid) or "")
+        ]
         assert not [p for p in marked if p.living]
 
     scene(act)

@@ -76,7 +76,7 @@ class Failure:
 class Ending:
     """How a process ended, as keeper and child told it; what that means is the engine's."""
 
-    kind: Kind  # completed, exception, exit, signal, spawn or interrupted
+    kind: Kind  # completed, exception, exit, signal, spawn, unauthorized or interrupted
     pid: int | None = None
     ended_at: float | None = None  # wall clock; None: nobody saw it
     exit_code: int | None = None

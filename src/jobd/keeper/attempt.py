@@ -8,7 +8,7 @@ import sys
 import time
 
 from jobd.keeper import files, posix, tree
-from jobd.keeper.protocol import ATTEMPT, JOB_ID, VERSION
+from jobd.keeper.protocol import ATTEMPT, DIRECTORY, JOB_ID, VERSION
 
 assert sys.platform != "win32"
 
@@ -101,7 +101,7 @@ class Attempt:
             return True
         marker = tree.marker(orphan.pid)
         if marker is not None:
-            return marker == self.key
+            return marker == self.directory
         # It left the session with an environment of its own.  Nobody else can be its origin
         # if this attempt is the only one; with several it stays until the last of them ends.
         alone = len(mains) == 1 and self.stray == "kill"
@@ -206,6 +206,7 @@ def _environment(message: Message) -> dict[str, str]:
     env: dict[str, str] = message["env"]
     env[JOB_ID] = message["id"]
     env[ATTEMPT] = str(message["attempt"])
+    env[DIRECTORY] = message["directory"]
     if message["timeout"] is not None:
         env["JOBD_DEADLINE"] = repr(time.time() + message["timeout"])
     return env

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from jobd.keeper.protocol import ATTEMPT, JOB_ID
+from jobd.keeper.protocol import DIRECTORY
 
 assert sys.platform != "win32"
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MARKERS = (JOB_ID.encode() + b"=", ATTEMPT.encode() + b"=")
+_MARK = DIRECTORY.encode() + b"="
 
 
 class Process:
@@ -90,15 +90,12 @@ def descendants(roots: Iterable[int], processes: dict[int, Process]) -> list[Pro
     return found
 
 
-def marker(pid: int) -> tuple[str, int] | None:
-    """(job id, attempt) that the process was started with; None: none, or not to be read."""
-    environ = environment(pid)
-    values = [
-        next((entry[len(mark) :] for entry in environ if entry.startswith(mark)), b"")
-        for mark in _MARKERS
-    ]
-    id, attempt = (value.decode("ascii", "replace") for value in values)
-    return (id, int(attempt)) if id and attempt.isdecimal() else None
+def marker(pid: int) -> str | None:
+    """The directory of the attempt that the process was started in; None: none, or not readable."""
+    for entry in environment(pid):
+        if entry.startswith(_MARK):
+            return os.fsdecode(entry[len(_MARK) :])
+    return None
 
 
 def environment(pid: int) -> list[bytes]:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from jobd import descriptors
 from jobd.errors import CannotStart
 from jobd.keeper import main as keeper_main
 from jobd.keeper import protocol
@@ -150,7 +151,9 @@ def reach(state_dir: str) -> socket.socket | None:
     return connection
 
 
-def start(state_dir: str, log_path: str) -> tuple[socket.socket, int]:
+def start(
+    state_dir: str, log_path: str, limit: descriptors.Limit | None
+) -> tuple[socket.socket, int]:
     """A connection to a new keeper, and its pid.
 
     Only where `reach` found none, and under the state lock.
@@ -167,6 +170,8 @@ def start(state_dir: str, log_path: str) -> tuple[socket.socket, int]:
             listener.listen(8)
             connection.connect(path)
         pid = _spawn(state_dir, log_path, listener)
+        if limit is not None:  # its children are to have the one that the daemon was given
+            descriptors.restore(pid, limit)
     except BaseException:
         connection.close()
         raise

@@ -58,7 +58,7 @@ def settle(orphans: Iterable[Orphan]) -> dict[Orphan, Ending | None]:
             settled[orphan] = None
         else:
             claimed[orphan] = _read_claim(orphan.directory)
-    _end({(o.id, o.attempt): claim for o, claim in claimed.items()})
+    _end({orphan.directory: claim for orphan, claim in claimed.items()})
     for orphan, claim in claimed.items():
         settled[orphan] = Ending(
             kind="interrupted", message="the process that kept it died", pid=claim.pid
@@ -104,7 +104,7 @@ def _read_claim(directory: str) -> Claimed:
         return Claimed(None, None, None)
 
 
-def _end(claimed: Mapping[tuple[str, int], Claimed]) -> None:
+def _end(claimed: Mapping[str, Claimed]) -> None:
     """Kills what lives of these attempts, as often as it takes."""
     looks, ended = 0, {claim.pid for claim in claimed.values() if claim.pid is not None}
     while claimed and (alive := _living(claimed)):
@@ -118,7 +118,7 @@ def _end(claimed: Mapping[tuple[str, int], Claimed]) -> None:
             os.waitpid(pid, os.WNOHANG)
 
 
-def _living(claimed: Mapping[tuple[str, int], Claimed]) -> list[tree.Process]:
+def _living(claimed: Mapping[str, Claimed]) -> list[tree.Process]:
     """Whoever bears the mark of one of these, belongs to its main process, or descends from such.
 
     A main process counts only if pid and start time agree: the number may be another's by now.

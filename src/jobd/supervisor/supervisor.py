@@ -19,6 +19,7 @@ from jobd import linux
 from jobd.core.commands import AttemptEnded, AttemptNeverRan
 from jobd.core.decision import Effect, Forget, Kill, Launch, Settle, Stop
 from jobd.core.job import Ending, Job
+from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import protocol, tree
 from jobd.keeper.private import make_private
@@ -59,6 +60,7 @@ class Supervisor:
         jitter: Callable[[], float],
         boot_id: str,
         output: Output | None = None,
+        limit: Limit | None = None,  # of descriptors, for what is started
     ) -> None:
         self._places = Places(os.fspath(state_dir), os.fspath(log_dir))
         self._keeper_log = os.path.join(os.path.abspath(log_dir), "keeper.log")
@@ -67,6 +69,7 @@ class Supervisor:
         self._jitter = jitter
         self._boot_id = boot_id
         self._output = output
+        self._limit = limit
         self._live: dict[str, Live] = {}  # by id: a job has one attempt at a time
         self._link: link.Link | None = None
         self._unsent: list[dict[str, Any]] = []  # while there is no keeper
@@ -235,7 +238,7 @@ class Supervisor:
         keeper = link.Link(self._receive, self._lost)
         if connection is None or not await keeper.open(connection):  # it was about to go
             await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
-            connection, pid = link.start(self._places.state_dir, self._keeper_log)
+            connection, pid = link.start(self._places.state_dir, self._keeper_log, self._limit)
             keeper = link.Link(self._receive, self._lost)
             if not await keeper.open(connection):
                 await asyncio.to_thread(os.waitpid, pid, 0)
