@@ -10,6 +10,7 @@ import ctypes
 import errno
 import functools
 import os
+import platform
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ _FALLOC_FL_KEEP_SIZE: Final = 1
 _IN_NONBLOCK: Final = 0o4000
 _IN_CLOEXEC: Final = 0o2000000
 _NS: Final = 1_000_000_000
+_RT_SIGACTION: Final = {"x86_64": 13, "aarch64": 134, "riscv64": 134}  # the system call's number
 
 
 class _Timespec(ctypes.Structure):
@@ -66,6 +68,19 @@ def timerfd_set(fd: int, at: float | None, *, cancel_on_set: bool = False) -> No
 def set_child_subreaper() -> None:
     """From now on, descendants whose parent dies become children of this process, not of init."""
     _call("prctl", _PR_SET_CHILD_SUBREAPER, *(ctypes.c_ulong(n) for n in (1, 0, 0, 0)))
+
+
+def default_reserved_signals() -> None:
+    """Signals 32 and 33 get their default action back.
+
+    glibc keeps them for itself and lets nobody set them, yet its `posix_spawn` (which make uses)
+    leaves them ignored in what it starts, and in all that descends from that.
+    """
+    number = _RT_SIGACTION.get(platform.machine())
+    if number is not None:
+        nothing = ctypes.create_string_buffer(64)  # all zero: SIG_DFL, in every layout
+        for signal in (32, 33):
+            _call("syscall", ctypes.c_long(number), signal, nothing, None, ctypes.c_size_t(8))
 
 
 def fallocate_keep_size(fd: int, offset: int, length: int) -> None:

@@ -48,7 +48,8 @@ def strict(request):
     d.module("def f(): return 'private'\n", "app/services/_private")
     d.module("ran = True\ndef f(): return 'main'\n", "app/services/__main__")
     d.module("from os import system\nclass A:\n    def handle(self): return 1\n    def other(self):"
-             " return 2\nclass B(A):\n    pass\ndef f(): return 3\ndef g(): return 4\n", "exact")  # fmt: skip
+             " return 2\nclass B(A):\n    pass\ndef f(): return 3\ndef g(): return 4\n",
+             "exact")  # fmt: skip
     for package in ("app", "app/services", "app/services/deep"):
         d.module("", f"{package}/__init__")
     d.write_config({
@@ -89,11 +90,13 @@ def test_without_a_config_nothing_is_allowed(installation):
         ("exact:f", None, True), ("exact:g", None, False), ("exact:f", "__call__", False),
         ("exact:B", "handle", False), ("exact:B", "other", False),
         ("jobs:Mailer", "send", True), ("jobs:Mailer", "_private", False),
-        ("jobs:Mailer", "__init__", False), ("jobs:nothing", None, True), ("jobs.nothing", None, True),
+        ("jobs:Mailer", "__init__", False), ("jobs:nothing", None, True),
+        ("jobs.nothing", None, True),
         ("app.services.deep.inner:Deep", "handle", True), ("app.services.deep.inner:f", None, True),
         ("app.services.deep.inner:Deep", "_no", False), ("app.services.deep.inner:_g", None, False),
         ("app.services._private:f", None, False), ("app.services.__main__:f", None, False),
-        ("app.services:f", None, False), ("app.servicesx.y:f", None, False), ("__main__:f", None, False),
+        ("app.services:f", None, False), ("app.servicesx.y:f", None, False),
+        ("__main__:f", None, False),
         ("os:system", None, False), ("builtins:eval", None, False), ("subprocess:run", None, False),
         ("EXACT:f", None, False), ("exact:F", "handle", False), ("exact:ｆ", None, False),
         ("app.services.deep.inner:__class__", None, False),
@@ -106,7 +109,8 @@ def test_callables_match_by_whole_parts(strict, target, method, taken):
 @pytest.mark.parametrize(
     "target",
     ["exact:f.__globals__", "exact:A.handle", "exact:f:g", "app.services.deep.inner:os.system",
-     "app.services..deep:f", ".exact:f", "exact.:f", "exact:", "../exact:f", "exact\n:f", "exact: f"],
+     "app.services..deep:f", ".exact:f", "exact.:f", "exact:", "../exact:f", "exact\n:f",
+     "exact: f"],
 )  # fmt: skip
 def test_attribute_walks_are_no_target(strict, target):
     assert strict.refusal("submit", target=target).code in (-32602, -32001)
@@ -121,12 +125,16 @@ def test_attribute_walks_are_no_method(strict, method):
 @pytest.mark.parametrize("name", ["system", "os", "nothing"])
 def test_what_a_module_only_imported_is_refused_between_import_and_call(strict, name):
     """`jobs:nothing` is listed exactly, so what comes from there is admitted; the rest is not."""
-    done = strict.run(target=f"app.services.deep.inner:{name}", args=[] if name == "nothing" else ["x"])
+    done = strict.run(
+        target=f"app.services.deep.inner:{name}", args=[] if name == "nothing" else ["x"]
+    )
     if name == "nothing":
         assert done["status"] == "completed"
         return
     assert (done["status"], done["failure"]["kind"]) == ("failed", "unauthorized")
-    assert any("Unauthorized" in line for line in strict.log_of(done["id"], "background_jobs_errors.log"))
+    assert any(
+        "Unauthorized" in line for line in strict.log_of(done["id"], "background_jobs_errors.log")
+    )
 
 
 def test_an_unauthorized_job_is_not_retried(strict):
@@ -216,7 +224,9 @@ def test_neither_cwd_nor_env_changes_what_an_import_finds(strict):
     own = strict.scratch().parent
     for name in ("exact", "json", "sitecustomize", "usercustomize"):
         (own / f"{name}.py").write_text("def f(): return 'hijacked'\nprint('hijacked')\n")
-    done = strict.run(target="exact:f", cwd=str(own), env={"HOME": str(own), "VIRTUAL_ENV": str(own)})
+    done = strict.run(
+        target="exact:f", cwd=str(own), env={"HOME": str(own), "VIRTUAL_ENV": str(own)}
+    )
     assert done["result"] == 3
     assert "hijacked" not in strict.out(done["id"])
 
@@ -235,7 +245,11 @@ def test_disallowed_while_it_waits_for_a_retry_it_fails(jobd):
     d.write_config({"allow": {"callables": {"jobs:*": None, "jobs:nothing": []}}})
     d.call("reload")
     done = d.final(id)
-    assert (done["status"], done["failure"]["kind"], done["attempt"]) == ("failed", "unauthorized", 1)
+    assert (done["status"], done["failure"]["kind"], done["attempt"]) == (
+        "failed",
+        "unauthorized",
+        1,
+    )
 
 
 def test_after_a_restart_under_a_stricter_config_what_waited_is_refused(jobd):

@@ -44,7 +44,9 @@ def test_what_is_no_json_is_an_exception(shared):
     assert "JSON" in failure["message"]
 
 
-@pytest.mark.parametrize("value", ["float('nan')", "float('inf')", "{1: 2, '1': 3}['1'] and {1, 2}"])
+@pytest.mark.parametrize(
+    "value", ["float('nan')", "float('inf')", "{1: 2, '1': 3}['1'] and {1, 2}"]
+)
 def test_numbers_that_json_lacks_are_an_exception(jobd_eval, value):
     assert jobd_eval(value)["failure"]["kind"] == "exception"
 
@@ -115,7 +117,9 @@ def test_sys_exit_with_none_or_0_completes_with_null(shared, code):
     assert (done["status"], done["result"]) == ("completed", None)
 
 
-@pytest.mark.parametrize(("code", "exit_code"), [(3, 3), ("a word", 1), (True, 1), (300, 300 % 256)])
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [(3, 3), ("a word", 1), (True, 1), (300, 300 % 256)]
+)
 def test_sys_exit_with_anything_else_is_an_exit(shared, code, exit_code):
     failure = fail(shared, "jobs:leave", code)
     assert (failure["kind"], failure["exit_code"]) == ("exit", exit_code)

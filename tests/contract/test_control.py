@@ -89,7 +89,11 @@ def test_a_reload_that_disallows_refuses_what_waits(jobd):
     d.write_config({"allow": {"commands": []}})
     assert "allow.commands" in d.call("reload")["changed"]
     done = d.final(id)
-    assert (done["status"], done["failure"]["kind"], done["attempt"]) == ("failed", "unauthorized", 0)
+    assert (done["status"], done["failure"]["kind"], done["attempt"]) == (
+        "failed",
+        "unauthorized",
+        0,
+    )
     assert any("Unauthorized job execution attempt" in line for line in d.log_of(id))
 
 

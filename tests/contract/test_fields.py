@@ -224,7 +224,9 @@ def test_run_at_is_rfc_3339_with_an_offset(shared, run_at):
 
 @covers("field:run_at", "field:delay")
 def test_delay_and_run_at_exclude_one_another(shared):
-    refused = shared.refusal("submit", command=["/bin/true"], delay=1, run_at="2030-01-01T00:00:00Z")
+    refused = shared.refusal(
+        "submit", command=["/bin/true"], delay=1, run_at="2030-01-01T00:00:00Z"
+    )
     assert refused.code == -32602
 
 
@@ -274,7 +276,8 @@ def test_env_is_added_to_the_environment_and_its_values_are_never_shown(shared):
 
 @covers("field:env")
 @pytest.mark.parametrize(
-    "env", [{"": "x"}, {"A=B": "x"}, {"A\0": "x"}, {"A": "x\0"}, {"A": 1}, {"A": None}, ["A"], "A=B"]
+    "env",
+    [{"": "x"}, {"A=B": "x"}, {"A\0": "x"}, {"A": "x\0"}, {"A": 1}, {"A": None}, ["A"], "A=B"],
 )
 def test_an_environment_that_can_not_be_is_refused(shared, env):
     refused = shared.refusal("submit", command=["/bin/true"], env=env)

@@ -56,7 +56,9 @@ def test_127_for_what_is_not_there(shared, program):
 
 @covers("exit:jobctl run 130")
 def test_130_where_it_was_cancelled(shared):
-    process = shared.jobctl_started("run", "--json", "--label", "to cancel", "--", "/bin/sleep", "60")
+    process = shared.jobctl_started(
+        "run", "--json", "--label", "to cancel", "--", "/bin/sleep", "60"
+    )
 
     def there():
         jobs = shared.call("list", status="running")["jobs"]

@@ -57,7 +57,9 @@ def test_a_start_and_a_completion_read_exactly_so(shared):
 def test_a_retry_a_failure_and_the_errors_log(shared):
     done = shared.run(target="jobs:boom", args=["broken"], retry_attempts=1, retry_delay=0)
     lines = lines_of(shared, done["id"])
-    assert [(level, what, facts["status"], facts["attempt"]) for level, what, _, facts in lines] == [
+    assert [
+        (level, what, facts["status"], facts["attempt"]) for level, what, _, facts in lines
+    ] == [
         ("INFO", "Job started", "running", 1),
         ("WARNING", "Job retrying", "pending_retry", 1),
         ("INFO", "Job started", "running", 2),
@@ -172,12 +174,14 @@ def test_refusals_of_one_peer_are_limited_to_10_a_second_then_counted(jobd):
         numbers = [parsed(line)[3].get("count") for line in lines if line not in single]
         return (len(single), sum(number for number in numbers if number)) if numbers else None
 
-    single, counts = until(lambda: (c := counted()) and sum(c) == 60 and c)
+    single, _ = until(lambda: (c := counted()) and sum(c) == 60 and c)
     assert 10 <= single <= 30
 
 
 @covers("config:logging.rotate", "config:logging.keep", "config:logging.max_bytes")
-@pytest.mark.parametrize("settings", [{"rotate": "4KiB", "keep": 3}, {"max_bytes": 4096, "keep": 3}])
+@pytest.mark.parametrize(
+    "settings", [{"rotate": "4KiB", "keep": 3}, {"max_bytes": 4096, "keep": 3}]
+)
 def test_a_log_is_rotated_at_its_size_and_so_many_are_kept(jobd, settings):
     d = jobd({"logging": settings})
     for n in range(30):
@@ -220,7 +224,9 @@ def test_the_level_is_that_of_the_daemons_own_log(installation):
 
 
 def test_the_daemons_own_log_has_a_line_of_the_same_form(shared):
-    assert re.match(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] jobd\S*\.INFO: ", shared.log("jobd.log")[0])
+    assert re.match(
+        r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] jobd\S*\.INFO: ", shared.log("jobd.log")[0]
+    )
 
 
 def test_a_log_that_can_not_be_written_does_not_stop_jobs(jobd):

@@ -13,13 +13,11 @@ covers = pytest.mark.covers
 
 LOOK = r"""
 import json, os, signal, sys
-status = dict(l.split(":\t", 1) for l in open("/proc/self/status").read().splitlines() if ":\t" in l)
 fds = sorted(int(n) for n in os.listdir("/proc/self/fd"))
 fds = [n for n in fds if os.path.lexists(f"/proc/self/fd/{n}")]  # not the listing's own
 print(json.dumps({
     "fds": fds, "stdin": os.readlink("/proc/self/fd/0"),
     "out": [os.readlink(f"/proc/self/fd/{n}") for n in (1, 2)],
-    "blocked": status["SigBlk"].strip(), "ignored": status["SigIgn"].strip(),
     "sid": os.getsid(0), "pgid": os.getpgid(0), "pid": os.getpid(),
     "env": dict(os.environ), "cwd": os.getcwd(), "umask": os.umask(0o22),
 }))
@@ -71,7 +69,15 @@ def test_of_the_daemons_environment_only_what_the_config_passes_arrives(jobd, in
     assert env.pop("JOBD_JOB_ID") == done["id"]
     assert env.pop("JOBD_ATTEMPT") == "1"
     assert env.pop("JOBD_SOCKET") == str(d.socket)
+    env = {name: value for name, value in env.items() if not name.startswith("JOBD_")}
     assert env == {"KEPT": "kept", "SET": "by config", "MINE": "by job"}
+
+
+def test_of_jobds_own_variables_a_job_gets_three(shared):
+    done = shared.run(command=["/usr/bin/env"])
+    names = {line.split("=", 1)[0] for line in shared.out(done["id"]).splitlines()}
+    own = {name for name in names if name.startswith("JOBD_")}
+    assert own == {"JOBD_JOB_ID", "JOBD_ATTEMPT", "JOBD_SOCKET"}
 
 
 @covers("field:env", "config:env.set")
@@ -147,7 +153,8 @@ def test_a_callable_needs_no_jobd_in_its_interpreter(installation):
     d.write_config({"python": {"executable": str(wrapper)}})
     d.start()
     d.module("import sys\ndef f():\n    from jobd import current_job\n"
-             "    return [current_job.id, any('site-packages' in p for p in sys.path)]\n")  # fmt: skip
+             "    found = any('site-packages' in p for p in sys.path)\n"
+             "    return [current_job.id, found]\n")  # fmt: skip
     done = d.run(target="jobs:f")
     assert done["result"] == [done["id"], False]
 

@@ -177,7 +177,8 @@ def test_an_attempt_ends_with_its_whole_tree_gone(shared):
     """Also what took a session of its own, and was left by its parent."""
     path = shared.scratch()
     id = shared.sh('setsid sh -c \'echo $$ >"$1"; exec sleep 3600\' sh "$1" & '
-                   'until [ -s "$1" ]; do sleep 0.01; done; sleep 3600 & echo $! >>"$1"', str(path))  # fmt: skip
+                   'until [ -s "$1" ]; do sleep 0.01; done; sleep 3600 & echo $! >>"$1"',
+                   str(path))  # fmt: skip
     assert shared.final(id)["status"] == "completed"
     pids = [int(line) for line in path.read_text().split()]
     assert len(pids) == 2

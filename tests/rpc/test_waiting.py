@@ -147,6 +147,20 @@ async def test_cancel_answers_when_the_job_has_ended(client, world):
     assert (await client.answer(asked))["result"] == {"id": id, "status": "cancelled"}
 
 
+async def test_an_end_that_overtakes_the_answer_to_cancel_is_what_it_tells(client, world):
+    world.children_obey = False
+    id = await client.submit()
+    execute = world.execute
+
+    async def slowly(command):
+        status = await execute(command)
+        world.finish(id, kind="signal", signal="SIGTERM")  # before its caller is woken
+        return status
+
+    world.execute = slowly
+    assert await client.call("cancel", id=id) == {"id": id, "status": "cancelled"}
+
+
 async def test_a_second_cancel_joins_and_with_force_it_kills(client, world):
     world.children_obey = False
     id = await client.submit()

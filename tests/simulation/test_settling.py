@@ -11,6 +11,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the keeper of this platform is another one", allow_module_level=True)
 
+from jobd.keeper.tree import Marker
 from jobd.supervisor.settling import Orphan, settle
 
 
@@ -18,13 +19,13 @@ from jobd.supervisor.settling import Orphan, settle
 def test_an_attempt_of_an_earlier_boot_was_interrupted_whatever_the_disk_kept_of_it(tmp_path, left):
     for name in left:
         (tmp_path / name).touch()
-    orphan = Orphan("0" * 16, 1, str(tmp_path), this_boot=False)
+    orphan = Orphan(Marker("", "0" * 16, 1), str(tmp_path), this_boot=False)
     [ending] = settle([orphan]).values()
     assert ending is not None, "it may well have run"
     assert ending.kind == "interrupted"
 
 
 def test_an_attempt_of_this_boot_without_a_claim_never_ran_and_never_will(tmp_path):
-    orphan = Orphan("0" * 16, 1, str(tmp_path), this_boot=True)
+    orphan = Orphan(Marker("", "0" * 16, 1), str(tmp_path), this_boot=True)
     assert settle([orphan]) == {orphan: None}
     assert (tmp_path / "claim").exists()

@@ -51,7 +51,7 @@ class World:
 
     def settings(self) -> LaunchSettings:
         given: dict[str, Any] = {
-            "python": sys.executable, "socket": "/nowhere/jobd.sock",
+            "python": sys.executable, "socket": str(self.state_dir / "jobd.sock"),
             "python_path": [str(self.app)], "env": {"PATH": os.environ["PATH"], "GREETING": "hi"},
         }  # fmt: skip
         return LaunchSettings(**(given | self.options))
@@ -158,7 +158,7 @@ class World:
                 process for process in tree.scan().values()
                 if process.living and process.pid != os.getpid()
                 and (keeper in tree.environment(process.pid)
-                     or (tree.marker(process.pid) or "").startswith(f"{self.state_dir}/"))
+                     or getattr(tree.marker(process.pid), "socket", None) == self.settings().socket)
             ]  # fmt: skip
             if not alive:
                 break

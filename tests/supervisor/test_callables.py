@@ -134,3 +134,30 @@ def test_a_result_that_is_no_plain_file_is_none(scene):
         assert (await world.ending()).kind == "exit"
 
     scene(act)
+
+
+@pytest.mark.parametrize(
+    "prank",
+    [
+        "os.makedirs(WHERE + '/sub/deeper')", "os.mkdir(WHERE + '/outcome')",
+        "os.unlink(WHERE + '/outcome.part'); os.mkfifo(WHERE + '/outcome.part')",
+        "shutil.rmtree(WHERE)", "os.mkfifo(WHERE + '/claim2')",
+    ],
+)  # fmt: skip
+def test_whatever_a_job_does_to_its_directory_costs_nobody_else_the_keeper(scene, prank):
+    async def act(world):
+        world.module(
+            f"import os, shutil\nWHERE = os.environ['WHERE']\ndef f(): {prank}; os._exit(3)"
+        )
+        world.options["python_env"] = {"WHERE": str(world.directory())}
+        world.launch("sleep", "60", id="job0000000000002")
+        pid, keeper = await world.pid("job0000000000002"), world.keeper_pid()
+        world.call("jobs:f")
+        assert (await world.ending()).exit_code == 3
+        world.settle("job0000000000001")
+        await world.until(lambda: not world.directory().exists())
+        world.launch("true", id="job0000000000003")
+        assert (await world.ending("job0000000000003")).kind == "completed"
+        assert (world.keeper_pid(), world.supervisor.pid("job0000000000002")) == (keeper, pid)
+
+    scene(act)

@@ -56,9 +56,8 @@ def test_a_job_starts_clean(scene, world):
         assert 0 < deadline - world.reports[0].ending.ended_at <= 60.0 + 0.1
         seen["env"].pop("LC_CTYPE", None)  # Python's own, under the C locale
         assert seen["env"] == {
-            "PATH": "/bin", "GREETING": "hi", "MINE": "1", "JOBD_SOCKET": "/nowhere/jobd.sock",
+            "PATH": "/bin", "GREETING": "hi", "MINE": "1", "JOBD_SOCKET": world.settings().socket,
             "JOBD_JOB_ID": "job0000000000001", "JOBD_ATTEMPT": "1",
-            "JOBD_ATTEMPT_DIR": f"{world.state_dir}/attempts/job0000000000001-1",
         }  # fmt: skip
 
     try:

@@ -145,7 +145,8 @@ def _commands() -> argparse.ArgumentParser:
     command("check", _check, "Validate the config and print it as it holds.")
     command("demo", _demo, "Show what jobd does, in a directory of its own.", parents=())
     journal.register(command("journal", _journal, "Look into the journal of a stopped daemon."))
-    command("service", _service, "Install as a service (in a later release).")
+    service = command("service", _service, "Install as a service (in a later release).")
+    service.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 

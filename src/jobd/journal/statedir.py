@@ -43,6 +43,12 @@ class StateDir:
         except OSError as exc:
             raise JournalFailed(f"{path}: can't be used as state directory: {exc}") from exc
 
+    def sign(self) -> None:
+        """The lock says who has it.  Not before the journal was found sound: until then nothing
+        in the directory is changed."""
+        os.ftruncate(self._lock_fd, 0)
+        os.write(self._lock_fd, b"%d\n" % os.getpid())
+
     def release(self) -> None:
         """The lock goes with its descriptor.  The file stays: removing it would let in two."""
         if self._lock_fd >= 0:
@@ -109,8 +115,6 @@ def _lock(path: Path) -> int:
         by = _holder(fd)
         os.close(fd)
         raise StateLocked(f"{path} is in use by {by}; stop that one first") from None
-    os.ftruncate(fd, 0)
-    os.write(fd, b"%d\n" % os.getpid())
     return fd
 
 

@@ -99,6 +99,7 @@ class Store:
 
     def _begin(self, reading: Reading) -> None:
         """Drops a torn end, and opens the newest segment or the first one."""
+        self._state.sign()
         files = self._files
         found = reading.segments
         torn = reading.torn

@@ -8,7 +8,7 @@ import sys
 import time
 
 from jobd.keeper import files, posix, tree
-from jobd.keeper.protocol import ATTEMPT, DIRECTORY, JOB_ID, VERSION
+from jobd.keeper.protocol import ATTEMPT, JOB_ID, SOCKET_PATH, VERSION
 
 assert sys.platform != "win32"
 
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 # only have descendants in between: within that time no machine goes through all pids.
 YOUNG_S = 0.2
 NEAR_PIDS = 512
+MESSAGE_MAX = 600  # characters
 
 
 class Attempt:
     __slots__ = (
-        "born", "cpu_s", "directory", "id", "is_callable", "killed", "max_rss", "number", "over",
-        "pid", "start_ticks", "started_at", "stderr", "stdout", "stopping", "stray",
+        "born", "cpu_s", "directory", "id", "is_callable", "killed", "marker", "max_rss", "number",
+        "over", "pid", "start_ticks", "started_at", "stderr", "stdout", "stopping", "stray",
     )  # fmt: skip
 
     def __init__(self, launch: Message, pid: int) -> None:
         self.id: str = launch["id"]
         self.number: int = launch["attempt"]
+        self.marker = tree.Marker(launch["env"][SOCKET_PATH], self.id, self.number)
         self.directory: str = launch["directory"]
         self.stdout: str = launch["stdout"]
         self.stderr: str = launch["stderr"]
@@ -101,7 +103,7 @@ class Attempt:
             return True
         marker = tree.marker(orphan.pid)
         if marker is not None:
-            return marker == self.directory
+            return marker == self.marker
         # It left the session with an environment of its own.  Nobody else can be its origin
         # if this attempt is the only one; with several it stays until the last of them ends.
         alone = len(mains) == 1 and self.stray == "kill"
@@ -162,7 +164,7 @@ def launch(message: Message) -> Attempt:
         raise _refusal(directory, exc) from None
     opened = [claim]
     try:
-        files.prepare(directory, message["call"])
+        files.prepare(directory, claim, message["call"])
         opened.append(files.open_output(message["stdout"]))
         opened.append(files.open_output(message["stderr"]))
         pid = posix.spawn(
@@ -187,11 +189,17 @@ def failed(message: Message, failure: posix.SpawnFailed) -> Message:
         "attempt": message["attempt"],
         "ended_at": time.time(),
         "exit_code": failure.exit_code,
-        "spawn": failure.message,
+        "spawn": _cut(failure.message),
         "stdout_bytes": files.size(message["stdout"]),
         "stderr_bytes": files.size(message["stderr"]),
         "callable": message["call"] is not None,
     }
+
+
+def _cut(message: str) -> str:
+    """So that the outcome fits into its room, although each character may take six bytes."""
+    half = MESSAGE_MAX // 2
+    return message if len(message) <= MESSAGE_MAX else f"{message[:half]} … {message[-half:]}"
 
 
 def _refusal(directory: str, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
@@ -206,7 +214,6 @@ def _environment(message: Message) -> dict[str, str]:
     env: dict[str, str] = message["env"]
     env[JOB_ID] = message["id"]
     env[ATTEMPT] = str(message["attempt"])
-    env[DIRECTORY] = message["directory"]
     if message["timeout"] is not None:
         env["JOBD_DEADLINE"] = repr(time.time() + message["timeout"])
     return env

@@ -6,15 +6,18 @@ refuse an attempt but never lose its outcome.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import stat
 import sys
 
 from jobd.keeper.private import make_private
 from jobd.keeper.protocol import (
     CALL,
     CLAIM,
+    CLAIM_BYTES,
     OUTCOME,
     OUTCOME_BYTES,
     PART,
@@ -59,8 +62,9 @@ def claim(directory: str) -> int:
         raise Taken from None
 
 
-def prepare(directory: str, call: str | None) -> None:
-    """Room for the end is allocated; the call of a callable is there for the child to read."""
+def prepare(directory: str, claim: int, call: str | None) -> None:
+    """Room for claim and end is allocated; the child can read its call, if it has one."""
+    os.posix_fallocate(claim, 0, CLAIM_BYTES)
     _reserve(f"{directory}/{OUTCOME}{PART}", OUTCOME_BYTES)
     if call is not None:
         _reserve(f"{directory}/{RESULT}{PART}", RESULT_BYTES)
@@ -83,13 +87,16 @@ def open_output(path: str) -> int:
 def sign(fd: int, pid: int, start_ticks: int | None, started_at: float) -> None:
     """Writes into the claim who runs the attempt."""
     claimed = {"version": VERSION, "pid": pid, "start_ticks": start_ticks, "started_at": started_at}
-    write_all(fd, json.dumps(claimed).encode())
+    os.ftruncate(fd, write_all(fd, json.dumps(claimed).encode()))
 
 
 def conclude(directory: str, outcome: dict[str, Any]) -> None:
-    """The outcome is there, whole.  Into room that was allocated before the spawn."""
+    """The outcome is there, whole.  Into room that was allocated before the spawn.
+
+    OSError where a job has put something else in its place; a FIFO would never be read.
+    """
     part = f"{directory}/{OUTCOME}{PART}"
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(part, _NEW | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         os.ftruncate(fd, write_all(fd, json.dumps(outcome).encode()))
     finally:
@@ -98,13 +105,23 @@ def conclude(directory: str, outcome: dict[str, Any]) -> None:
 
 
 def discard(directory: str) -> None:
-    """The attempt's directory is gone.  One that never was is fine."""
-    try:
-        for name in os.listdir(directory):
-            os.unlink(f"{directory}/{name}")
-        os.rmdir(directory)
-    except FileNotFoundError:
-        pass
+    """The attempt's directory is gone, with whatever a job has put there.
+
+    One that never was is fine.  Never raises: what can't be removed stays, and is swept at the
+    next start.
+    """
+    with contextlib.suppress(OSError, RecursionError):
+        _remove(directory)
+
+
+def _remove(directory: str) -> None:
+    for name in os.listdir(directory):
+        path = f"{directory}/{name}"
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            _remove(path)
+        else:
+            os.unlink(path)
+    os.rmdir(directory)
 
 
 def size(path: str) -> int:

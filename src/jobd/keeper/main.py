@@ -19,7 +19,7 @@ FLAGS = ("-I", "-S", "-X", "utf8")
 
 def main(step: str, listener: str) -> None:
     if step == "start":
-        _become_subreaper()
+        _prepare()
         os.execv(sys.executable, [sys.executable, *FLAGS, __file__, "keep", listener])
     import socket
 
@@ -31,11 +31,13 @@ def main(step: str, listener: str) -> None:
     Keeper(inherited).run()
 
 
-def _become_subreaper() -> None:
+def _prepare() -> None:
+    """What an exec leaves in place, and what children inherit."""
     from jobd import linux
 
     try:
         linux.set_child_subreaper()
+        linux.default_reserved_signals()
     except OSError as exc:  # no such thing here: a job's group is then all that is reached
         sys.stderr.write(f"jobd keeper: orphans can't be followed: {exc}\n")
 

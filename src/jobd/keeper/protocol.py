@@ -25,14 +25,15 @@ RESULT = "result"  # JSON of the child: how a callable ended
 OUTCOME = "outcome"  # JSON of the keeper: how the process ended
 PART = ".part"  # a result or outcome that is not whole yet: room, allocated before the spawn
 
+CLAIM_BYTES = 256  # allocated before the spawn
 OUTCOME_BYTES = 4096  # allocated for one outcome
 RESULT_BYTES = 128 * 1024  # and for one result: 64 KiB of JSON, or a traceback, escaped
 
+# An attempt's processes carry these, whatever session they have moved to; the socket with them,
+# since another daemon's jobs could have the same ids.
+SOCKET_PATH = "JOBD_SOCKET"
 JOB_ID = "JOBD_JOB_ID"
 ATTEMPT = "JOBD_ATTEMPT"
-# An attempt's processes carry its directory, whatever session they have moved to: ids alone
-# could be those of another daemon's jobs.
-DIRECTORY = "JOBD_ATTEMPT_DIR"
 # And the keeper carries this: the state directory that it serves.
 KEEPER = "JOBD_KEEPER"
 

@@ -1,4 +1,4 @@
-"""What a callable's process left as its result, read with suspicion: a job can make any file."""
+"""What a process left in its attempt's directory, read with suspicion: a job can make any file."""
 
 from __future__ import annotations
 
@@ -7,15 +7,34 @@ import stat
 
 from jobd.keeper.protocol import RESULT, RESULT_BYTES
 
+# Not all of them are there on every platform, nor is what they guard against.
+_FLAGS = os.O_RDONLY
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
+    _FLAGS |= getattr(os, _name, 0)
+
 
 def read_result(directory: str) -> str | None:
     """Its text; None: nothing, no plain file, or more than a child of ours would write."""
-    path = f"{directory}/{RESULT}"
+    return read_plain(f"{directory}/{RESULT}", RESULT_BYTES)
+
+
+def read_plain(path: str, bytes_max: int) -> str | None:
+    """The text of a plain file of at most so many bytes; else None.
+
+    Never waits, as opening a FIFO would, and follows no link.
+    """
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            return None
-        with open(path, "rb") as file:
-            content = file.read(RESULT_BYTES + 1)
+        fd = os.open(path, _FLAGS)
     except OSError:
         return None
-    return content.decode("utf-8", "replace") if len(content) <= RESULT_BYTES else None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        content = b""
+        while len(content) <= bytes_max and (piece := os.read(fd, bytes_max + 1 - len(content))):
+            content += piece
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return content.decode("utf-8", "replace") if len(content) <= bytes_max else None

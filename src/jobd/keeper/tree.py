@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import namedtuple
 
-from jobd.keeper.protocol import DIRECTORY
+from jobd.keeper.protocol import ATTEMPT, JOB_ID, SOCKET_PATH
 
 assert sys.platform != "win32"
 
@@ -19,7 +20,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MARK = DIRECTORY.encode() + b"="
+# In the order of Marker.
+_NAMES = tuple(os.fsencode(f"{name}=") for name in (SOCKET_PATH, JOB_ID, ATTEMPT))
+
+
+class Marker(namedtuple("Marker", "socket id attempt")):  # noqa: PYI024 typing costs 1 MB here
+    """An attempt, told apart from those of every other daemon on this machine."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+        socket: str
+        id: str
+        attempt: int
 
 
 class Process:
@@ -90,12 +102,17 @@ def descendants(roots: Iterable[int], processes: dict[int, Process]) -> list[Pro
     return found
 
 
-def marker(pid: int) -> str | None:
-    """The directory of the attempt that the process was started in; None: none, or not readable."""
-    for entry in environment(pid):
-        if entry.startswith(_MARK):
-            return os.fsdecode(entry[len(_MARK) :])
-    return None
+def marker(pid: int) -> Marker | None:
+    """Which attempt the process was started in; None: none, or it may not be asked."""
+    environ = environment(pid)
+    values = [
+        next((entry[len(name) :] for entry in environ if entry.startswith(name)), b"")
+        for name in _NAMES
+    ]
+    socket, id, attempt = map(os.fsdecode, values)
+    # A job can put anything there; of thousands of digits `int` makes an exception.
+    plain = attempt.isdecimal() and len(attempt) < 10
+    return Marker(socket, id, int(attempt)) if id and plain else None
 
 
 def environment(pid: int) -> list[bytes]:

@@ -94,7 +94,9 @@ async def cancel(backend: Backend, call: Call, params: CancelParams) -> dict[str
     id = await whole(backend, params.id)
     finals = Finals([id], any=False)
     with subscribed(backend.hub, finals.sink, [id]):
-        finals.note(id, await backend.execute(Cancel(id, force=params.force)))
+        status = await backend.execute(Cancel(id, force=params.force))
+        if id not in finals.latest:  # the end itself may have come before this answer was read
+            finals.note(id, status)
         await call.park(finals.reached())
     return {"id": id, "status": finals.latest[id]}
 

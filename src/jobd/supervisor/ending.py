@@ -16,23 +16,41 @@ from jobd.child.ending import MESSAGE_MAX, TRACEBACK_MAX, excerpt
 from jobd.child.run import DEPTH_MAX, RESULT_MAX
 from jobd.core.job import Ending
 from jobd.keeper import protocol
-from jobd.keeper.results import read_result
+from jobd.keeper.results import read_plain, read_result
 
+_FACTS: Final = {
+    "pid": int, "exit_code": int, "signal": str, "cpu_time": float, "max_rss": int,
+}  # fmt: skip
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 
 
 def read_outcome(directory: str, id: str, attempt: int) -> Ending | None:
     """What the attempt's directory says; None: no whole outcome of that attempt is there."""
+    text = read_plain(f"{directory}/{protocol.OUTCOME}", protocol.OUTCOME_BYTES)
     try:
-        with open(f"{directory}/{protocol.OUTCOME}", encoding="utf-8") as file:
-            outcome = json.load(file)
-    except (OSError, ValueError, RecursionError):
+        outcome = json.loads(text or "")
+    except (ValueError, RecursionError):
         return None  # after a power cut, a file may have its name and not yet its content
     named = isinstance(outcome, dict) and (outcome.get("id"), outcome.get("attempt"))
     if named != (id, attempt) or outcome.get("version") != protocol.VERSION:
         return None
+    if not _is_ours(outcome):
+        return None  # a job has written it: it could stop the daemon at each start
     return ending_of(outcome, read_result(directory))
+
+
+def _is_ours(outcome: Mapping[str, Any]) -> bool:
+    """Whether every fact is there, or may be missing, and of its kind."""
+    return (
+        isinstance(outcome.get("callable"), bool)
+        and isinstance(outcome.get("spawn", ""), str)
+        and isinstance(outcome.get("ended_at"), float)
+        and all(
+            outcome.get(name) is None or isinstance(outcome[name], kind)
+            for name, kind in _FACTS.items()
+        )
+    )
 
 
 def ending_of(outcome: Mapping[str, Any], result: str | None) -> Ending:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from jobd.core.job import Ending
 from jobd.keeper import files, protocol, tree
+from jobd.keeper.results import read_plain
 from jobd.supervisor.ending import read_outcome
 
 assert sys.platform != "win32"
@@ -30,8 +31,7 @@ PATIENCE_MS = 1000  # between two looks at processes that a SIGKILL has not ende
 class Orphan(NamedTuple):
     """An attempt that the journal calls running."""
 
-    id: str
-    attempt: int
+    marker: tree.Marker
     directory: str
     this_boot: bool  # it was started in the boot that this is
 
@@ -49,7 +49,7 @@ def settle(orphans: Iterable[Orphan]) -> dict[Orphan, Ending | None]:
     settled: dict[Orphan, Ending | None] = {}
     claimed: dict[Orphan, Claimed] = {}
     for orphan in orphans:
-        ending = read_outcome(orphan.directory, orphan.id, orphan.attempt)
+        ending = read_outcome(orphan.directory, orphan.marker.id, orphan.marker.attempt)
         if ending is not None:
             settled[orphan] = ending
         elif not orphan.this_boot:
@@ -58,7 +58,7 @@ def settle(orphans: Iterable[Orphan]) -> dict[Orphan, Ending | None]:
             settled[orphan] = None
         else:
             claimed[orphan] = _read_claim(orphan.directory)
-    _end({orphan.directory: claim for orphan, claim in claimed.items()})
+    _end({orphan.marker: claim for orphan, claim in claimed.items()})
     for orphan, claim in claimed.items():
         settled[orphan] = Ending(
             kind="interrupted", message="the process that kept it died", pid=claim.pid
@@ -97,14 +97,14 @@ def _claim(directory: str) -> bool:
 
 def _read_claim(directory: str) -> Claimed:
     try:
-        with open(f"{directory}/{protocol.CLAIM}", encoding="ascii") as file:
-            claim = json.load(file)
+        text = read_plain(f"{directory}/{protocol.CLAIM}", protocol.CLAIM_BYTES)
+        claim = json.loads(text or "")
         return Claimed(claim["pid"], claim["start_ticks"], claim["started_at"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Claimed(None, None, None)
 
 
-def _end(claimed: Mapping[str, Claimed]) -> None:
+def _end(claimed: Mapping[tree.Marker, Claimed]) -> None:
     """Kills what lives of these attempts, as often as it takes."""
     looks, ended = 0, {claim.pid for claim in claimed.values() if claim.pid is not None}
     while claimed and (alive := _living(claimed)):
@@ -118,7 +118,7 @@ def _end(claimed: Mapping[str, Claimed]) -> None:
             os.waitpid(pid, os.WNOHANG)
 
 
-def _living(claimed: Mapping[str, Claimed]) -> list[tree.Process]:
+def _living(claimed: Mapping[tree.Marker, Claimed]) -> list[tree.Process]:
     """Whoever bears the mark of one of these, belongs to its main process, or descends from such.
 
     A main process counts only if pid and start time agree: the number may be another's by now.

@@ -281,10 +281,11 @@ class Supervisor:
         if orphans:
             settled = await asyncio.to_thread(settling.settle, orphans)
             for orphan, ending in settled.items():
-                self._ended(orphan.id, orphan.attempt, ending)
+                self._ended(orphan.marker.id, orphan.marker.attempt, ending)
 
     def _orphan(self, id: str, attempt: int, *, this_boot: bool = True) -> settling.Orphan:
-        return settling.Orphan(id, attempt, self._places.attempt(id, attempt), this_boot)
+        marker = tree.Marker(self._settings().socket, id, attempt)
+        return settling.Orphan(marker, self._places.attempt(id, attempt), this_boot)
 
     def _watch_orphans(self) -> None:
         """Strays that were left alive became our children when their keeper died: reap them."""

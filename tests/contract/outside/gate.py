@@ -9,7 +9,10 @@ from outside.waiting import until
 
 
 class Gate:
-    """A FIFO: who opens it to read waits for the one who opens it to write."""
+    """A FIFO: who opens it to read waits for the one who opens it to write.
+
+    For one job at a time: the second of two who wait together may find it closed again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -7,7 +7,7 @@ import socket
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 LIMIT_S = 30.0  # for what must happen; only a failing test waits so long
 
@@ -44,7 +44,7 @@ class Peer:
     def close(self) -> None:
         self.socket.close()
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
