@@ -257,3 +257,32 @@ def test_a_submission_survives_a_daemon_that_is_killed_meanwhile(real):
         real.kill()
         real.start()
         assert jobs.submit("app:add", args=[1]).wait(timeout=20).result == 3
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), (">/dev/full", 2)]
+)
+@pytest.mark.parametrize("arguments", ["list", "list --json", "stats", "--help"])
+def test_an_output_that_nobody_can_take_is_no_traceback(arguments, redirection, code):
+    script = f"{sys.executable} -m jobd.cli.jobctl {arguments} {redirection}"
+    environ = {**os.environ, "PYTHONPATH": SOURCE}
+    ended = subprocess.run(
+        ["/bin/sh", "-c", script], capture_output=True, env=environ, text=True, timeout=20
+    )
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+def test_a_locale_that_lacks_a_character_is_no_traceback(jobctl):
+    id = jobctl("submit", "app:add", "a:=1", "--label", "größer")[1].strip()
+    environ = {
+        **os.environ, "PYTHONPATH": SOURCE, "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+    }  # fmt: skip
+    shown = subprocess.run(
+        [sys.executable, "-m", "jobd.cli.jobctl", "list"], capture_output=True, env=environ,
+        timeout=20,
+    )  # fmt: skip
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert id.encode() in shown.stdout

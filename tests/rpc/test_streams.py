@@ -181,9 +181,11 @@ async def test_logs_shows_what_the_latest_attempt_wrote(client, world):
     world.finish(id, kind="exit", exit_code=1)
     world.advance(1)
     world.outputs.write(id, 2, "second\n")
-    answer = {"attempt": 2, "data": "second\n", "offset": "7", "eof": True, "skipped": 0,
+    answer = {"attempt": 2, "data": "second\n", "offset": "7", "eof": False, "skipped": 0,
               "lossy": False}  # fmt: skip
-    assert await client.call("logs", id=id) == answer
+    assert await client.call("logs", id=id) == answer  # it runs: there may be more
+    world.finish(id)
+    assert await client.call("logs", id=id) == {**answer, "eof": True}
     assert (await client.call("logs", id=id[:6], attempt=1))["data"] == "first\n"
 
 
@@ -192,6 +194,7 @@ async def test_logs_of_one_stream_in_pieces(client, world):
     world.outputs.write(id, 1, "abcdef", stream="stderr")
     first = await client.call("logs", id=id, stream="stderr", limit=4)
     assert (first["data"], first["offset"], first["eof"]) == ("abcd", 4, False)
+    world.finish(id)
     rest = await client.call("logs", id=id, stream="stderr", offset=first["offset"])
     assert (rest["data"], rest["eof"]) == ("ef", True)
     assert (await client.call("logs", id=id, stream="stdout"))["data"] == ""
@@ -207,7 +210,9 @@ async def test_logs_of_the_last_lines(client, world):
 async def test_logs_of_a_job_that_never_started_are_empty(client):
     id = await client.submit(**TARGET, delay=60)
     answer = await client.call("logs", id=id)
-    assert (answer["attempt"], answer["data"], answer["eof"]) == (None, "", True)
+    assert (answer["attempt"], answer["data"], answer["eof"]) == (None, "", False)
+    await client.call("cancel", id=id)
+    assert (await client.call("logs", id=id))["eof"] is True
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,10 @@ FIELD_VALUES = {
             "2030-01-01",
             "tomorrow",
             "2030-13-01T00:00:00Z",
+            # Beyond the years that can be told, by their offset or by a float's rounding.
+            "9999-12-31T23:59:59-23:59",
+            "0001-01-01T00:00:00+23:59",
+            "9999-12-31T23:59:59.999999Z",
             1893456000,
             None,
             "2030-01-01T00:00:00Z\0",

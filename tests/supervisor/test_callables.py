@@ -1,6 +1,7 @@
 """Callables, from the engine's launch to the ending that it is told."""
 
 import json
+import os
 
 import pytest
 
@@ -159,5 +160,19 @@ def test_whatever_a_job_does_to_its_directory_costs_nobody_else_the_keeper(scene
         world.launch("true", id="job0000000000003")
         assert (await world.ending("job0000000000003")).kind == "completed"
         assert (world.keeper_pid(), world.supervisor.pid("job0000000000002")) == (keeper, pid)
+
+    scene(act)
+
+
+def test_a_result_that_is_a_directory_costs_the_keeper_no_descriptor(scene):
+    async def act(world):
+        world.module("import os\ndef f(): os.mkdir(os.environ['WHERE'] + '/result'); os._exit(0)")
+        world.options["python_env"] = {"WHERE": str(world.directory())}
+        world.launch("sleep", "60", id="job0000000000002")
+        await world.pid("job0000000000002")
+        opened = len(os.listdir(f"/proc/{world.keeper_pid()}/fd"))
+        world.call("jobs:f")
+        assert (await world.ending()).kind == "exit"
+        assert len(os.listdir(f"/proc/{world.keeper_pid()}/fd")) == opened
 
     scene(act)

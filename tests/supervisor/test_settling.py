@@ -416,3 +416,18 @@ def test_settling_takes_no_time_worth_mentioning(run, world):
         await world.supervisor.aclose(leave=False)
 
     run(act())
+
+
+@pytest.mark.parametrize("forged", ["{}", '{"pid": "x"}', '{"exit_code": [], "callable": 3}'])
+def test_an_outcome_that_a_job_has_forged_is_none(forged, run, world):
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sleep", "60")
+        await world.pid()
+        os.kill(world.keeper_pid(), signal.SIGSTOP)
+        outcome = {"version": protocol.VERSION, "id": ID, "attempt": 1, **json.loads(forged)}
+        (world.directory() / "outcome").write_text(json.dumps(outcome))
+        os.kill(world.keeper_pid(), signal.SIGKILL)
+        assert (await world.ending()).kind == "interrupted"
+
+    run(act())

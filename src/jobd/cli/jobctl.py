@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from jobd.cli.arguments import EXIT_USAGE, Parser, UsageError, common_options
 from jobd.errors import (
@@ -66,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     """The exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     verb = ""
+    _ready_to_write()
     try:
         leading, verb, rest = _split(arguments)
         if verb in ("--help", "--version"):
@@ -85,10 +87,27 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_OF_RUN if verb == "run" else EXIT_TIMEOUT
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has read enough.  The interpreter flushes once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read has read enough
+        _write_no_more()
         return EXIT_BROKEN_PIPE
+    except OSError as error:  # a full disk under standard output
+        _write_no_more()
+        _complain(str(error))
+        return EXIT_OF_RUN if verb == "run" else EXIT_USAGE
+
+
+def _ready_to_write() -> None:
+    """Also where standard output is closed, and in a locale that lacks a character."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # `>&-`; and the next file opened would be descriptor 1
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 to the end
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _write_no_more() -> None:
+    """The interpreter flushes once more at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: JobdError) -> int:

@@ -47,7 +47,9 @@ def run(asked: Asked) -> int:
     asked.tell(document)
     code = code_of(document)
     failure = document["failure"]
-    if failure is not None and failure["kind"] not in ("exit", "signal"):
+    # A program's own end shows in the exit code; that of a callable is lost in a 1.
+    told = failure is not None and failure["kind"] in ("exit", "signal") and not document["target"]
+    if failure is not None and not told:
         note(f"job {id} {document['status']}: {failure['message']}")
     return code
 

@@ -171,8 +171,12 @@ def launch(message: Message) -> Attempt:
             message["program"], message["argv"], _environment(message),
             cwd=message["cwd"], stdout=opened[1], stderr=opened[2],
         )  # fmt: skip
+        # From here on it runs, and whatever fails, nobody may be told otherwise.
         attempt = Attempt(message, pid)
-        files.sign(claim, pid, attempt.start_ticks, attempt.started_at)
+        # A claim that can't be signed still holds: who settles it knows the processes by their
+        # marker.
+        with contextlib.suppress(OSError):
+            files.sign(claim, pid, attempt.start_ticks, attempt.started_at)
         return attempt
     except OSError as exc:
         raise _refusal(directory, exc) from None

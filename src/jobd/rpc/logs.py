@@ -38,7 +38,10 @@ async def logs(backend: Backend, call: Call, params: LogsParams) -> dict[str, An
             return await _Follower(backend, call, params, view, closed).run()
     attempt = params.attempt or view.attempt
     place = _Place(backend, params, view.id, attempt)
-    return _result(attempt, await place.read(over=_is_over(view, attempt)))
+    over = _is_over(view, attempt)
+    chunk = await place.read(over=over)
+    # To the follower the end of the file is a reason to wait; to who asks once, no end at all.
+    return _result(attempt, chunk._replace(eof=chunk.eof and over and (attempt > 0 or view.final)))
 
 
 class _Place:
