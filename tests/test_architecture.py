@@ -134,7 +134,7 @@ def test_the_edges_meet_in_daemon_and_main_only(path):
 
 @each_module
 def test_only_the_clock_has_a_watch(path):
-    if home(path) not in OWN_PROCESSES and name(path) not in ("clock.py", "demo.py"):
+    if home(path) not in OWN_PROCESSES and name(path) != "clock.py":
         assert "time" not in imports(path), "ask clock.py; it is the only one with a watch"
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-from jobd.core.commands import Keep
+from jobd.core.commands import KEEP_MAX, Keep
 from jobd.daemon import Daemon
-
-SLICE: Final = 200  # jobs said again in one commit, beside what callers ask for
 
 
 class Segments(Protocol):
@@ -45,8 +43,8 @@ class Compaction:
     async def _drop_oldest(self) -> None:
         """Say again what lives in it, and delete it only when that is on disk."""
         path, ids = await self._segments.oldest_ids()
-        for start in range(0, len(ids), SLICE):
-            await self._daemon.execute(Keep(tuple(ids[start : start + SLICE])))
+        for start in range(0, len(ids), KEEP_MAX):
+            await self._daemon.execute(Keep(tuple(ids[start : start + KEEP_MAX])))
         await self._segments.drop(path)
 
     def _due(self) -> bool:

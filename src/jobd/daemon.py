@@ -140,7 +140,9 @@ class Daemon:
     def _permitted(self, command: Command, size_bytes: int, now: Moment) -> Decision:
         """What can fail for want of space is refused before it is accepted."""
         if size_bytes and not self.journal.has_room(size_bytes):
-            raise StorageError("no room left on the journal's file system; nothing was stored")
+            raise StorageError(
+                "no room left on the journal's file system; nothing was stored: free some first"
+            )
         return self.engine.decide(command, now)
 
     async def _call(self, decide: Callable[[Moment], Decision], size_bytes: int = 0) -> Any:

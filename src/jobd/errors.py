@@ -19,9 +19,11 @@
     │   ├── ForeignState              100: the state directory is not jobd's
     │   ├── JournalDamaged            100: a synced commit no longer reads back
     │   ├── SocketUnusable            100 or 111
+    │   ├── LogUnusable               100 or 111
     │   ├── StateLocked               111: another daemon has this state directory
     │   └── JournalFailed             111: a write or a sync failed; memory is ahead of the disk
     ├── DaemonUnavailable         client: nobody answers on the socket
+    │   └── ConnectionLost            client: somebody did; in `client.protocol`
     └── JobFailed                 client: the result of a job that is not completed
 
 A RequestError is an answer, not an accident: it travels to the client, is rebuilt there as
@@ -126,6 +128,11 @@ class CannotStart(JobdError):
 
     exit_code: int = EXIT_USELESS
 
+    def __init__(self, message: str, *, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        if exit_code is not None:
+            self.exit_code = exit_code
+
 
 class ConfigError(CannotStart):
     """Names file, key and what is allowed.
@@ -156,9 +163,18 @@ class JournalDamaged(CannotStart):
 
 
 class SocketUnusable(CannotStart):
-    def __init__(self, message: str, *, exit_code: int = EXIT_USELESS) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    pass
+
+
+class LogUnusable(CannotStart):
+    """What is no matter of rights or paths may mend itself."""
+
+    def __init__(self, path: str, cause: OSError) -> None:
+        lasting = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
+        super().__init__(
+            f"{path}: can't be opened as a log: {cause.strerror}",
+            exit_code=EXIT_USELESS if isinstance(cause, lasting) else EXIT_RETRY,
+        )
 
 
 class StateLocked(CannotStart):

@@ -92,7 +92,6 @@ def fallocate_keep_size(fd: int, offset: int, length: int) -> None:
 # ---------------------------------------------------------------------------- inotify
 
 IN_MODIFY: Final = 0x2
-IN_MOVED_TO: Final = 0x80
 IN_CREATE: Final = 0x100
 IN_Q_OVERFLOW: Final = 0x4000
 IN_IGNORED: Final = 0x8000

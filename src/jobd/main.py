@@ -75,6 +75,7 @@ def _first(group: BaseExceptionGroup[CannotStart]) -> CannotStart:
 async def _serve(policies: Policies) -> None:
     """What can't be had is found out before anything else is touched."""
     config = policies.config
+    wishes = _Wishes()
     listener = system_listener(str(config.daemon.socket))
     listener.check()
     # Before the socket, which may stand in the state directory: that is ours or empty.
@@ -85,19 +86,39 @@ async def _serve(policies: Policies) -> None:
     try:
         listener.bind()
         try:
-            await _Service(policies, listener, store).run()
+            # From here on a signal is heard, and heeded once there is something to stop.
+            with _signals(wishes.stop, wishes.reload.set):
+                await _Service(policies, listener, store, wishes).run()
         finally:
             await listener.aclose()
     finally:
         await store.aclose()
 
 
+class _Wishes:
+    """What signals and `shutdown` ask for."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()  # to stop
+        self.hurried = asyncio.Event()  # not to wait for what runs
+        self.reload = asyncio.Event()
+
+    def stop(self, drain: bool = True) -> None:
+        """As SIGTERM; the second time, and without `drain`, what runs is not waited for."""
+        if self.asked.is_set() or not drain:
+            self.hurried.set()
+        self.asked.set()
+
+
 class _Service:
     """One life of the daemon."""
 
-    def __init__(self, policies: Policies, listener: Listener, store: Store) -> None:
+    def __init__(
+        self, policies: Policies, listener: Listener, store: Store, wishes: _Wishes
+    ) -> None:
         config = policies.config
         self._policies = policies
+        self._wishes = wishes
         self._listener = listener
         self._store = store
         self._clock = SystemClock()
@@ -124,13 +145,11 @@ class _Service:
         self._front = Front(
             daemon=self._daemon, hub=self._hub, clock=self._clock, policies=policies, store=store,
             joblog=self._logs.jobs, tally=self._tally, outputs=self._outputs,
-            pid_of=self._supervisor.pid, stop=self.stop, reloaded=self._reloaded,
+            pid_of=self._supervisor.pid, stop=wishes.stop, reloaded=self._reloaded,
         )  # fmt: skip
         self._server = Server(
             listener, Dispatch(self._front), request_bytes_max=lambda: self._front.max_request_bytes
         )
-        self._asked = asyncio.Event()  # to stop
-        self._hurried = asyncio.Event()  # not to wait for what runs
         self._idle = asyncio.Event()  # nothing runs
 
     async def run(self) -> None:
@@ -146,28 +165,22 @@ class _Service:
                 parts.start_soon(self._store.watch)
                 parts.start_soon(self._compaction.run)
                 await self._server.start()
-                with _signals(self.stop, partial(parts.start_soon, self._hang_up)):
-                    self._say_ready()
-                    await self._asked.wait()
-                    await self._wind_down()
+                parts.start_soon(self._heed_reloads)
+                self._say_ready()
+                await self._wishes.asked.wait()
+                await self._wind_down()
                 parts.cancel_scope.cancel()
         finally:
             await self._supervisor.aclose(leave=True)
             self._outputs.close()
             self._logs.close()
 
-    def stop(self, drain: bool = True) -> None:
-        """As SIGTERM; the second time, and without `drain`, what runs is not waited for."""
-        if self._asked.is_set() or not drain:
-            self._hurried.set()
-        self._asked.set()
-
     async def _wind_down(self) -> None:
         """Requests are served to the end; then the loop finishes what has arrived."""
         daemon = self._policies.config.daemon
         log.info("stopping running=%d on_stop=%s", len(self._engine.running), daemon.on_stop)
         await self._daemon.execute(Drain(on=True))
-        await self._until_idle(daemon.shutdown_grace, self._hurried)
+        await self._until_idle(daemon.shutdown_grace, self._wishes.hurried)
         if daemon.on_stop == "stop" and self._engine.running:
             await self._daemon.execute(StopAll())
             grace_s = max(job.policy.kill_grace for job in self._engine.running.values())
@@ -199,13 +212,16 @@ class _Service:
         if not self._engine.running:
             self._idle.set()
 
-    async def _hang_up(self) -> None:
+    async def _heed_reloads(self) -> None:
         """SIGHUP: somebody moved the logs, or edited the config."""
-        self._logs.reopen()
-        try:
-            await self._front.reload()
-        except ConfigError as exc:
-            log.error("not_reloaded why=%s", exc)
+        while True:
+            await self._wishes.reload.wait()
+            self._wishes.reload.clear()
+            self._logs.reopen()
+            try:
+                await self._front.reload()
+            except ConfigError as exc:
+                log.error("not_reloaded why=%r", str(exc))
 
     def _reloaded(self, config: Config) -> None:
         self._logs.follow(config)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 
 import pytest
+from outside.waiting import until
 
 covers = pytest.mark.covers
 
@@ -217,3 +219,14 @@ def test_a_journal_of_a_newer_version_is_told_apart_from_damage(stopped):
     line = refusal(stopped, 100)
     assert "999" in line
     assert "damage" not in line
+
+
+@covers("exit:jobd 0")
+def test_a_signal_during_the_start_is_heeded_when_there_is_something_to_stop(stopped):
+    (stopped.log_dir / "jobd.log").unlink()
+    process = stopped.spawn()
+    until((stopped.log_dir / "jobd.log").exists)  # its parts are being put together
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert stopped.ended() == 0
+    assert stopped.start().status(stopped.ids[0])["status"] == "pending"

@@ -82,14 +82,14 @@ MUTANTS = [
     ),
     Mutant(
         "a segment is dropped before its jobs are said again", "src/jobd/compaction.py",
-        "        for start in range(0, len(ids), SLICE):",
-        "        for start in range(SLICE, len(ids), SLICE):",
+        "        for start in range(0, len(ids), KEEP_MAX):",
+        "        for start in range(KEEP_MAX, len(ids), KEEP_MAX):",
         SIMULATION,
     ),
     # Attempts.
     Mutant(
         "attempt started before the last one settled", "src/jobd/supervisor/settling.py",
-        "    _end({(o.id, o.attempt): claim for o, claim in claimed.items()})\n",
+        "    _end({orphan.marker: claim for orphan, claim in claimed.items()})\n",
         "",
         (f"{SETTLING}::test_daemon_and_keeper_killed_together_leave_nothing_running",),
     ),

@@ -62,7 +62,7 @@ class MemoryOutputs:
         end = offset + len(piece)
         return Chunk(piece, str(end) if stream == "both" else end, end == len(text), 0, False)
 
-    def watch(self, id, attempt, stream):
+    def watch(self, id):
         outputs = self
         outputs.watches += 1
 

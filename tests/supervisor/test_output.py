@@ -131,8 +131,8 @@ def test_an_offset_beyond_the_end_reads_nothing(output, write):
 def test_followers_are_woken_by_growth_and_by_nothing_else(output, write):
     async def act():
         with (
-            output.watch(ID, 1, "stdout") as mine,
-            output.watch("cd00000000000001", 1, "both") as other,
+            output.watch(ID) as mine,
+            output.watch("cd00000000000001") as other,
         ):
             write("first")
             async with asyncio.timeout(5):

@@ -51,7 +51,7 @@ def excerpt(text: str, limit: int) -> str:
 def _message(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception as inner:  # noqa: BLE001  the job's own __str__ may do anything
+    except Exception as inner:  # noqa: BLE001 the job's own __str__ may do anything
         return f"<its __str__ raised {type(inner).__name__}>"
 
 
@@ -63,5 +63,5 @@ def _traceback(exc: BaseException) -> str:
         frames = frames.tb_next
     try:
         return "".join(traceback.format_exception(type(exc), exc, frames))
-    except Exception:  # noqa: BLE001  as above; and the chain may be deeper than the stack
+    except Exception:  # noqa: BLE001 as above; and the chain may be deeper than the stack
         return f"{class_name(type(exc))}: {_message(exc)}\n"

@@ -33,7 +33,7 @@ def run(directory: str) -> NoReturn:
     sys.path[:0] = call["path"]
     standin.lend_jobd()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] TextIO has none
     process = os.getpid()
     code, result = _outcome(call)
     if result is not None and os.getpid() == process:  # else a fork of the job's came back here
@@ -41,8 +41,8 @@ def run(directory: str) -> NoReturn:
     sys.exit(code)
 
 
-def _outcome(call: dict[str, Any]) -> Any:
-    """(exit code, what to leave as the result or None)"""
+def _outcome(call: dict[str, Any]) -> tuple[int, bytes | None]:
+    """The exit code, and what to leave as the result."""
     try:
         value = target.call(call)
         return 0, b'{"ok":' + _encoded(value) + b"}"
@@ -51,12 +51,12 @@ def _outcome(call: dict[str, Any]) -> Any:
         return 1, _dumped({"unauthorized": excerpt(str(exc), 1024)})
     except SystemExit as exc:
         return _asked_to_exit(exc.code)
-    except BaseException as exc:  # noqa: BLE001  whatever a job raises is its outcome
+    except BaseException as exc:  # noqa: BLE001 whatever a job raises is its outcome
         show(exc)
         return 1, _dumped({"exception": described(exc)})
 
 
-def _asked_to_exit(code: Any) -> Any:
+def _asked_to_exit(code: Any) -> tuple[int, bytes | None]:
     """As the interpreter itself reads `sys.exit`'s argument."""
     if code is None or code == 0:
         return 0, b'{"ok":null}'

@@ -16,7 +16,7 @@ class _LastResort:
     """A finder that is asked when no other one has found anything."""
 
     @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG004
+    def find_spec(name: str, _path: Any = None, _target: Any = None) -> Any:
         if name != "jobd":
             return None
         from importlib.util import spec_from_file_location

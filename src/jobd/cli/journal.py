@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from jobd.core.commands import Keep
+from jobd.core.commands import KEEP_MAX, Keep
 from jobd.core.engine import Engine
 from jobd.core.job import Status
 from jobd.core.moment import Moment
@@ -28,7 +28,6 @@ from jobd.journal import forms, kinds
 from jobd.journal.recovery import Place, Reading
 from jobd.journal.store import DIRECTORY, Store
 
-KEEP_MAX: Final = 200  # jobs said again in one commit
 SEGMENT_BYTES: Final = 16 << 20
 LINE_MAX: Final = 200  # characters of a record shown to people
 
@@ -243,12 +242,4 @@ def _print_record(ordinal: int, said: dict[str, Any]) -> None:
     rest = kinds.utf8(json.dumps(said, ensure_ascii=False)).decode()
     if len(rest) > LINE_MAX:
         rest = rest[:LINE_MAX] + "…"
-    print(f"{ordinal:>10}  {_instant(at)}  {id}  {kind:<15} {rest}")
-
-
-def _instant(at: float) -> str:
-    """Also of a clock that was set to where no calendar reaches."""
-    try:
-        return rfc3339(at)
-    except OverflowError:
-        return f"{at:.6f}"
+    print(f"{ordinal:>10}  {rfc3339(at)}  {id}  {kind:<15} {rest}")

@@ -25,7 +25,8 @@ from jobd.paths import find_config, system_places, user_places
 FILE_MAX_BYTES: Final = 4 * 1024 * 1024  # a config; more is somebody's mistake, as /dev/zero is
 
 # What is in use for as long as the daemon runs, by key or by table.
-RESTART: Final = ("daemon.socket", "daemon.state_dir", "daemon.log_dir", "journal")
+_PLACES: Final = ("socket", "state_dir", "log_dir")
+RESTART: Final = (*(f"daemon.{name}" for name in _PLACES), "journal")
 
 
 class Config:
@@ -113,15 +114,9 @@ def reloaded(running: Config, new: Config) -> tuple[Config, list[str], list[str]
     Of the last the running value stays, so that the next reload names them again.
     """
     changed, restart = changes(running, new)
-    daemon = {
-        name: getattr(running.daemon, name)
-        for key in RESTART
-        for table, _, name in [key.partition(".")]
-        if table == "daemon"
-    }
-    tables = new.tables.model_copy(
-        update={"journal": running.journal, "daemon": new.daemon.model_copy(update=daemon)}
-    )
+    places = {name: getattr(running.daemon, name) for name in _PLACES}
+    daemon = new.daemon.model_copy(update=places)
+    tables = new.tables.model_copy(update={"daemon": daemon, "journal": running.journal})
     return Config(tables, new.path), changed, restart
 
 

@@ -7,9 +7,12 @@ can raise inside it, and a test can list them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from jobd.core.job import Ending, Policy
 from jobd.core.rules import Rules
+
+KEEP_MAX: Final = 200  # jobs said again in one commit, beside what callers ask for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,10 @@ class AttemptNeverRan:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """From compaction: say again all that is known of those of `ids` that still exist."""
+    """From compaction: say again all that is known of those of `ids` that still exist.
+
+    At most KEEP_MAX of them at a time.
+    """
 
     ids: tuple[str, ...]
 

@@ -79,13 +79,15 @@ class Engine:
     def _submit(
         self, decision: Decision, submissions: Sequence[Submission], now: Moment
     ) -> tuple[Submittal, ...]:
-        fresh = self._fresh(submissions)
-        if fresh and self.waiting + fresh > self.rules.max_pending:
+        self._refuse_beyond_max(self._fresh(submissions))
+        return tuple(self._submit_one(decision, submission, now) for submission in submissions)
+
+    def _refuse_beyond_max(self, more: int) -> None:
+        if more and self.waiting + more > self.rules.max_pending:
             raise QueueFull(
                 f"{self.waiting} jobs wait already (daemon.max_pending = "
                 f"{self.rules.max_pending}); nothing was stored"
             )
-        return tuple(self._submit_one(decision, submission, now) for submission in submissions)
 
     def _fresh(self, submissions: Sequence[Submission]) -> int:
         """How many are new.  Conflict if one repeats a `request_id` with other content."""
@@ -133,8 +135,7 @@ class Engine:
         job = self._find(command.id)
         if job.status not in FINAL:
             raise Conflict(f"job {job.id} has not ended: it is {job.status}", status=job.status)
-        if self.waiting >= self.rules.max_pending:
-            raise QueueFull(f"{self.waiting} jobs wait already (daemon.max_pending)")
+        self._refuse_beyond_max(1)
         run_at = now.wall + command.delay_s
         self._keep(decision, records.RetryRequested(id=job.id, at=now.wall, run_at=run_at))
         return job.status

@@ -75,9 +75,7 @@ class Store:
     ) -> Store:  # fmt: skip
         """ForeignState, StateLocked, JournalFailed; the journal itself is not yet read."""
         state = StateDir.claim(state_dir, files)
-        return cls(
-            state, files, fsync=fsync, interval_s=interval_s, segment_bytes=segment_bytes
-        )  # fmt: skip
+        return cls(state, files, fsync=fsync, interval_s=interval_s, segment_bytes=segment_bytes)
 
     # The past.
 
@@ -223,9 +221,8 @@ class Store:
             return  # nothing was written to it yet
         self._sync()  # before the next one exists: in an older segment nothing may be torn
         try:
-            fresh = Active.create(
-                self._files, self.directory, self.next_seq, self._segment_room(0)
-            )  # fmt: skip
+            room_bytes = self._segment_room(0)
+            fresh = Active.create(self._files, self.directory, self.next_seq, room_bytes)
         except OSError as exc:
             if exc.errno not in FULL:
                 raise

@@ -8,7 +8,7 @@ import sys
 import time
 
 from jobd.keeper import files, posix, tree
-from jobd.keeper.protocol import ATTEMPT, JOB_ID, SOCKET_PATH, VERSION
+from jobd.keeper.protocol import ATTEMPT, DEADLINE, JOB_ID, SOCKET_PATH, VERSION
 
 assert sys.platform != "win32"
 
@@ -219,5 +219,5 @@ def _environment(message: Message) -> dict[str, str]:
     env[JOB_ID] = message["id"]
     env[ATTEMPT] = str(message["attempt"])
     if message["timeout"] is not None:
-        env["JOBD_DEADLINE"] = repr(time.time() + message["timeout"])
+        env[DEADLINE] = repr(time.time() + message["timeout"])
     return env

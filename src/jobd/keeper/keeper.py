@@ -145,8 +145,7 @@ class Keeper:
 
     def _serve(self, request: Message) -> None:
         what = request.get("request")
-        key = request.get("id"), request.get("attempt")
-        running = self._attempts.get(key)  # type: ignore[arg-type]
+        running = self._attempts.get((request.get("id", ""), request.get("attempt", 0)))
         if what == "launch":
             self._launch(request)
         elif what == "settle":

@@ -34,6 +34,7 @@ RESULT_BYTES = 128 * 1024  # and for one result: 64 KiB of JSON, or a traceback,
 SOCKET_PATH = "JOBD_SOCKET"
 JOB_ID = "JOBD_JOB_ID"
 ATTEMPT = "JOBD_ATTEMPT"
+DEADLINE = "JOBD_DEADLINE"  # and this, if they have a timeout: seconds since the epoch
 # And the keeper carries this: the state directory that it serves.
 KEEPER = "JOBD_KEEPER"
 

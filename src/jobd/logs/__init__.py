@@ -63,4 +63,4 @@ def _tell_stderr(message: str) -> None:
 
 
 def _tell_log(message: str) -> None:
-    log.error("%s", message)
+    log.error("job_log what=%r", message)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobd import instants
-from jobd.errors import EXIT_RETRY, EXIT_USELESS, CannotStart
+from jobd.errors import LogUnusable
 
 # What would let one line pass for two, or a terminal show something else than what is there:
 # control characters, line and paragraph separators, and marks that turn the direction of text.
@@ -39,15 +39,6 @@ class Rotation:
     size_bytes: int  # before it grows beyond this
     daily: bool = True  # and when a day has ended, by UTC
     keep: int = 14
-
-
-class LogUnusable(CannotStart):
-    """A log can't be opened.  What is no matter of rights or paths may mend itself."""
-
-    def __init__(self, path: str, exc: OSError) -> None:
-        super().__init__(f"{path}: can't be opened as a log: {exc.strerror}")
-        lasting = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
-        self.exit_code = EXIT_USELESS if isinstance(exc, lasting) else EXIT_RETRY
 
 
 class LogFile:
@@ -170,7 +161,7 @@ class LogFileHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = _as_json(record) if self.as_json else _as_text(record)
-        except Exception:  # noqa: BLE001 - a log call with a fault must not stop what it tells of
+        except Exception:  # noqa: BLE001 a log call with a fault must not stop what it tells of
             self.handleError(record)
             return
         self.file.write(f"{line}\n".encode(errors="backslashreplace"), record.created)

@@ -70,7 +70,7 @@ class Hub(Protocol):
 
 
 class Watch(Protocol):
-    """Wakes somebody who follows the output of one attempt."""
+    """Wakes somebody who follows the output of one job."""
 
     async def grown(self) -> None:
         """Returns when something was written since the last return, or since the start.
@@ -98,7 +98,8 @@ class Outputs(Protocol):
         LookupError: the attempt's output was removed (retention).
         """
 
-    def watch(self, id: str, attempt: int, stream: Stream) -> Watch: ...
+    def watch(self, id: str) -> Watch:
+        """Of the job's output, whichever attempt writes it."""
 
 
 class Backend(Protocol):

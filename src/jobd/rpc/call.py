@@ -22,6 +22,7 @@ class Wire(Protocol):
 
     peer: Peer
     streams: dict[StreamKey, asyncio.Event]
+    long_read: asyncio.Lock
 
     @property
     def closing(self) -> bool: ...
@@ -50,6 +51,11 @@ class Call:
     @property
     def id(self) -> Id:
         return self._id
+
+    @property
+    def long_read(self) -> asyncio.Lock:
+        """Held by what reads much: one of a connection's at a time, so that others get a turn."""
+        return self._wire.long_read
 
     def reply(self, result: Any) -> None:
         """A method may do so before it returns, and go on with notifications."""

@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._half_closed = False
+        self.long_read = asyncio.Lock()
         self.calls: set[Call] = set()
         self.streams: dict[StreamKey, asyncio.Event] = {}
 
@@ -74,7 +75,7 @@ class Connection(asyncio.Protocol):
         try:
             self.peer = self._host.admit(self, transport)
         except PeerFault as fault:
-            log.info("connection_refused why=%s", fault)
+            log.info("connection_refused why=%r", str(fault))
             transport.abort()
             return
         transport.set_write_buffer_limits(high=_HIGH_WATER)
@@ -91,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._close_if_done()
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         self._host.dismiss(self)
         self._todo.clear()
         for call in self.calls:
@@ -197,7 +198,7 @@ class Connection(asyncio.Protocol):
         await self._writable.wait()
 
     def disconnect(self, why: str) -> None:
-        log.info("connection_closed peer=%s pid=%d why=%s", self.peer.name, self.peer.pid, why)
+        log.info("connection_closed peer=%s pid=%d why=%r", self.peer.name, self.peer.pid, why)
         self._out.clear()
         self._transport.abort()
 

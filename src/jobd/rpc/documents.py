@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from jobd.core import records
 from jobd.core.decision import Fact
-from jobd.core.fields import FIELDS
+from jobd.core.fields import FIELDS, POLICY
 from jobd.core.job import Ended, Failure, Job
 from jobd.instants import rfc3339
 
@@ -18,7 +18,6 @@ _AS_GIVEN: Final = tuple(
     for name, field in FIELDS.items()
     if not field.later and not field.policy and name not in {"env", "run_at", "request_id"}
 )
-_POLICY: Final = tuple(name for name, field in FIELDS.items() if field.policy and not field.later)
 _NOT_LISTED: Final = frozenset({"args", "kwargs"})
 
 
@@ -91,7 +90,7 @@ def _common(job: Job, call: dict[str, Any]) -> dict[str, Any]:
     }
     for name, default in _AS_GIVEN:
         shown[name] = call.get(name, default)
-    for name in _POLICY:
+    for name in POLICY:
         value = getattr(job.policy, name)
         shown[name] = list(value) if isinstance(value, tuple) else value
     return shown

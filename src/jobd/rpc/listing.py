@@ -29,7 +29,12 @@ class _Slice(NamedTuple):
     before: int | None  # where the next one begins; None: the end
 
 
-async def list_jobs(backend: Backend, _call: Call, params: ListParams) -> dict[str, Any]:
+async def list_jobs(backend: Backend, call: Call, params: ListParams) -> dict[str, Any]:
+    async with call.long_read:
+        return await _page(backend, params)
+
+
+async def _page(backend: Backend, params: ListParams) -> dict[str, Any]:
     wanted = _filter(params)
     jobs: list[dict[str, Any]] = []
     before = None if params.cursor is None else int(params.cursor)

@@ -106,7 +106,7 @@ class _Follower:
 
     async def _tell(self, place: _Place, attempt: int) -> Chunk:
         """All of an attempt until it is over, but the last piece, which is returned."""
-        watch = self._backend.outputs.watch(self._view.id, attempt, self._params.stream)
+        watch = self._backend.outputs.watch(self._view.id)
         try:
             while True:
                 # Asked before the read: what is read after the end is all there will be.

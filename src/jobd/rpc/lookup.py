@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from jobd.core.engine import Engine
 from jobd.core.ids import ID_LENGTH, PREFIX_MIN
 from jobd.core.job import Job
 from jobd.errors import NotFound
 from jobd.rpc.backend import Backend
 
-CANDIDATES_MAX = 10
+CANDIDATES_MAX: Final = 10
 
 
 def find(engine: Engine, id: str) -> Job:

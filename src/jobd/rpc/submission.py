@@ -5,7 +5,6 @@ The model is built from `core.fields.FIELDS`; what is added here is what a table
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -24,6 +23,7 @@ from jobd.instants import parse_rfc3339
 from jobd.rpc import faults
 from jobd.rpc.backend import Backend
 from jobd.rpc.faults import Faults, Params, fault
+from jobd.rpc.jsonrpc import encoded
 from jobd.rpc.transport import Peer
 
 _POLICY: Final = frozenset(POLICY)
@@ -50,7 +50,7 @@ def submission(
     return Submission(
         stem=ids.stem(peer.name, secrets.token_hex(16) if request_id is None else request_id),
         by=peer.name,
-        call=json.dumps(call, separators=(",", ":"), ensure_ascii=False).encode(),
+        call=encoded(call).encode(),
         policy=backend.policy(fields, is_command="command" in given),
         run_at=None if run_at is None else parse_rfc3339(run_at),
         delay_s=float(given.get("delay", 0)),

@@ -66,7 +66,7 @@ class UnixListener:
                 sock.listen(_BACKLOG)
             except OSError as exc:
                 sock.close()
-                raise SocketUnusable(f"cannot listen on {self.address}: {exc.strerror}") from exc
+                raise SocketUnusable(f"can't listen on {self.address}: {exc.strerror}") from exc
         self._identity = (found.st_dev, found.st_ino)
         self._socket = sock
 
@@ -132,11 +132,14 @@ def _opened(directory: str) -> Iterator[int]:
     try:
         found = os.fstat(fd)
         if found.st_uid not in {os.geteuid(), 0}:
-            raise SocketUnusable(f"the socket's directory {directory} belongs to somebody else")
+            raise SocketUnusable(
+                f"the socket's directory {directory} belongs to uid {found.st_uid}; choose another"
+                " one (daemon.socket)"
+            )
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise SocketUnusable(
                 f"the socket's directory {directory} can be written by others, who could put"
-                " another socket in its place; choose another one, or `chmod go-w` it"
+                " another socket in its place; choose another one (daemon.socket), or `chmod go-w` it"
             )
         yield fd
     finally:
@@ -144,7 +147,7 @@ def _opened(directory: str) -> Iterator[int]:
 
 
 def _unusable(directory: str, cause: OSError) -> SocketUnusable:
-    return SocketUnusable(f"cannot use the directory {directory}: {cause.strerror}")
+    return SocketUnusable(f"can't use the socket's directory {directory}: {cause.strerror}")
 
 
 def _standing(path: str) -> bool:
@@ -154,7 +157,10 @@ def _standing(path: str) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(found.st_mode):
-        raise SocketUnusable(f"{path} is there and is no socket; it was not touched")
+        raise SocketUnusable(
+            f"{path} is there and is no socket; it was not touched: move it away, or choose"
+            " another daemon.socket"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)
@@ -162,7 +168,7 @@ def _standing(path: str) -> bool:
             if exc.errno == errno.ECONNREFUSED:
                 return True
             if exc.errno != errno.EAGAIN:  # a full backlog: somebody listens
-                raise SocketUnusable(f"cannot use the socket {path}: {exc.strerror}") from exc
+                raise SocketUnusable(f"can't use the socket {path}: {exc.strerror}") from exc
     raise SocketUnusable(
         f"another daemon listens on {path}; stop it, or choose another --socket",
         exit_code=EXIT_RETRY,

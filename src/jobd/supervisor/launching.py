@@ -15,18 +15,11 @@ CHILD: Final = os.path.join(
 )
 
 
-class Places:
-    """Where the files of jobs and attempts are."""
+class OutputPlaces:
+    """Where what attempts write is."""
 
-    def __init__(self, state_dir: str, log_dir: str) -> None:
-        self.state_dir = os.path.abspath(state_dir)
-        self.attempts = f"{self.state_dir}/attempts"
+    def __init__(self, log_dir: str) -> None:
         self.outputs = f"{os.path.abspath(log_dir)}/output"
-        home = os.path.expanduser("~")
-        self.home = home if os.path.isdir(home) else "/"
-
-    def attempt(self, id: str, attempt: int) -> str:
-        return f"{self.attempts}/{protocol.attempt_name(id, attempt)}"
 
     def job_outputs(self, id: str) -> str:
         """Spread over directories, since a million entries in one are slow to list."""
@@ -34,6 +27,20 @@ class Places:
 
     def output(self, id: str, attempt: int, stream: str) -> str:
         return f"{self.job_outputs(id)}/{attempt}.{stream}"
+
+
+class Places(OutputPlaces):
+    """And where attempts have their own files, and jobs their home."""
+
+    def __init__(self, state_dir: str, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self.state_dir = os.path.abspath(state_dir)
+        self.attempts = f"{self.state_dir}/attempts"
+        home = os.path.expanduser("~")
+        self.home = home if os.path.isdir(home) else "/"
+
+    def attempt(self, id: str, attempt: int) -> str:
+        return f"{self.attempts}/{protocol.attempt_name(id, attempt)}"
 
 
 def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> dict[str, Any]:
@@ -51,7 +58,7 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
         cwd = effect.policy.cwd or settings.python_cwd or places.home
         env |= settings.python_env
     env |= call.get("env") or {}
-    env["JOBD_SOCKET"] = settings.socket
+    env[protocol.SOCKET_PATH] = settings.socket
     return {
         "request": "launch", "id": effect.id, "attempt": effect.attempt, "directory": directory,
         "program": program, "argv": argv, "env": env, "cwd": cwd, "call": text,

@@ -7,15 +7,17 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from jobd.chunk import Chunk, Stream
 from jobd.supervisor.growth import Growth, Watches
-from jobd.supervisor.launching import Places
+from jobd.supervisor.launching import OutputPlaces
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STREAMS: Final = ("stdout", "stderr")
 _BLOCK: Final = 64 * 1024
@@ -38,7 +40,7 @@ class Output:
     def __init__(
         self, log_dir: str | os.PathLike[str], *, total_max_bytes: int | None = None
     ) -> None:
-        self._places = Places("/", os.fspath(log_dir))
+        self._places = OutputPlaces(os.fspath(log_dir))
         self._watches = Watches()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="output")
         self.total_max_bytes = total_max_bytes
@@ -78,8 +80,8 @@ class Output:
         piece = _read(path, offset, limit, over)
         return Chunk(piece.content, piece.offset, piece.eof, 0, piece.lossy)
 
-    def watch(self, id: str, attempt: int, stream: Stream) -> Growth:  # noqa: ARG002
-        """Wakes whoever waits for more; of other attempts of the job, too."""
+    def watch(self, id: str) -> Growth:
+        """Wakes whoever waits for more of the job's output, of any attempt."""
         return self._watches.watch(self._places.job_outputs(id))
 
     # Removing.
@@ -121,7 +123,7 @@ class Output:
         while self._total_bytes > self.total_max_bytes and self._ended:
             id, attempt = key = next(iter(self._ended))
             self._total_bytes -= self._ended.pop(key)
-            log.info("output.removed id=%s attempt=%s", id, attempt)
+            log.info("output_removed id=%s attempt=%s", id, attempt)
             paths = [self._places.output(id, attempt, one) for one in STREAMS]
             self._worker.submit(_logged, _remove_files, paths)
 
@@ -224,11 +226,12 @@ def _size(path: str) -> int:
 # ---------------------------------------------------------------------------- removing
 
 
-def _logged(work: object, what: object) -> None:
+def _logged(remove: Callable[[T], None], what: T) -> None:
+    """In the worker, whose failures nobody asks for."""
     try:
-        work(what)  # type: ignore[operator]
-    except OSError:
-        log.exception("output.not_removed")
+        remove(what)
+    except OSError as exc:
+        log.error("output_not_removed what=%r why=%r", what, str(exc))
 
 
 def _remove_job(directory: str) -> None:

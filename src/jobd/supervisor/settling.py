@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from jobd.core.job import Ending
 from jobd.keeper import files, protocol, tree
@@ -25,7 +25,7 @@ assert sys.platform != "win32"
 
 log = logging.getLogger(__name__)
 
-PATIENCE_MS = 1000  # between two looks at processes that a SIGKILL has not ended yet
+PATIENCE_MS: Final = 1000  # between two looks at processes that a SIGKILL has not ended yet
 
 
 class Orphan(NamedTuple):
@@ -112,7 +112,7 @@ def _end(claimed: Mapping[tree.Marker, Claimed]) -> None:
         _kill(alive)
         looks += 1
         if looks % 10 == 0:
-            log.warning("supervisor.undead pids=%s", [process.pid for process in alive])
+            log.warning("outlived_sigkill pids=%s", [process.pid for process in alive])
     for pid in ended:  # those that became this process's children when their keeper died
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)

@@ -33,6 +33,7 @@ assert sys.platform != "win32"
 
 log = logging.getLogger(__name__)
 
+KEEPER_GOES_S: Final = 5.0  # once it has nothing left; a few ms is what it takes
 TRY_AGAIN_S: Final = 1.0  # after a start for which there was no room, or a keeper that failed
 
 
@@ -89,14 +90,12 @@ class Supervisor:
         try:
             keeper = await self._connect()
         except OSError as exc:
-            failed = CannotStart(f"can't start the keeper: {exc}")
-            failed.exit_code = EXIT_RETRY
-            raise failed from exc
+            raise CannotStart(f"can't start the keeper: {exc}", exit_code=EXIT_RETRY) from exc
         adopted = keeper.attempts
         orphans = [orphan for job in running if (orphan := self._adopt(job, adopted))]
         self._strangers.update(adopted)
         for id, attempt in adopted:  # nobody has it on record, so nobody would ever end it
-            log.error("supervisor.stranger id=%s attempt=%s", id, attempt)
+            log.error("unrecorded_attempt id=%s attempt=%s", id, attempt)
             self._send({"request": "kill", "id": id, "attempt": attempt})
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
@@ -151,7 +150,11 @@ class Supervisor:
         if keeper is not None:
             await keeper.aclose()
             if not self._live and not self._strangers:
-                await _gone(keeper)
+                try:
+                    async with asyncio.timeout(KEEPER_GOES_S):
+                        await _gone(keeper)
+                except TimeoutError:  # it has something after all; the next daemon finds it
+                    log.warning("supervisor.keeper_stays pid=%s", keeper.pid)
             keeper.release()
 
     # Attempts.
@@ -167,7 +170,7 @@ class Supervisor:
             this_boot = job.running.boot_id == self._boot_id
             return self._orphan(job.id, live.attempt, this_boot=this_boot)
         live.pid = known["pid"]
-        log.info("supervisor.adopted id=%s attempt=%s pid=%s", job.id, live.attempt, live.pid)
+        log.info("adopted id=%s attempt=%s pid=%s", job.id, live.attempt, live.pid)
         return None
 
     def _interfere(self, id: str, attempt: int, request: dict[str, Any]) -> None:
@@ -210,13 +213,13 @@ class Supervisor:
                     self._output.ended(outcome["id"], outcome["attempt"], size)
                 self._ended(outcome["id"], outcome["attempt"], ending_of(outcome, result))
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
-                log.warning("supervisor.no_room id=%s attempt=%s why=%s", id, attempt, why)
+                log.warning("no_room id=%s attempt=%s why=%r", id, attempt, why)
                 self._spawn(self._wait_for_room(id, attempt))
             case {"report": "taken", "id": id, "attempt": attempt}:
-                log.error("supervisor.taken id=%s attempt=%s", id, attempt)
+                log.error("already_claimed id=%s attempt=%s", id, attempt)
                 self._spawn(self._settle([self._orphan(id, attempt)]))
             case _:
-                log.error("supervisor.unknown_report %s", message)
+                log.error("unknown_report report=%r", message.get("report"))
 
     async def _wait_for_room(self, id: str, attempt: int) -> None:
         """Its end could not be kept, so it waits.  Told to stop meanwhile, it never ran."""
@@ -243,7 +246,7 @@ class Supervisor:
             if not await keeper.open(connection):
                 await asyncio.to_thread(os.waitpid, pid, 0)
                 raise ChildProcessError(f"it ends at once, see {self._keeper_log}")
-        log.info("supervisor.keeper pid=%s attempts=%s", keeper.pid, len(keeper.attempts))
+        log.info("keeper_reached pid=%s attempts=%s", keeper.pid, len(keeper.attempts))
         self._link = keeper
         for message in self._unsent:
             keeper.send(message)
@@ -251,7 +254,7 @@ class Supervisor:
         return keeper
 
     def _lost(self) -> None:
-        log.error("supervisor.keeper_died attempts=%s", len(self._live))
+        log.error("keeper_died attempts=%s", len(self._live))
         self._spawn(self._recover())
 
     async def _recover(self) -> None:
@@ -271,7 +274,7 @@ class Supervisor:
             try:
                 keeper = await self._connect()
             except OSError as exc:
-                log.error("supervisor.keeper_failed %s", exc)
+                log.error("keeper_not_reached why=%r", str(exc))
                 await asyncio.sleep(TRY_AGAIN_S)
             else:
                 keeper.listen()
@@ -326,4 +329,4 @@ async def _gone(keeper: link.Link) -> None:
     finally:
         loop.remove_reader(keeper.pidfd)
     with contextlib.suppress(ChildProcessError):  # another daemon's child
-        os.waitpid(keeper.pid, os.WNOHANG)  # noqa: ASYNC222  it does not wait
+        os.waitpid(keeper.pid, os.WNOHANG)  # noqa: ASYNC222 it does not wait
