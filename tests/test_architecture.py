@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ SRC = Path(jobd.__file__).parent
 ROOT = SRC.parent.parent
 MODULES = sorted(SRC.rglob("*.py"))
 TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+MUTANTS = runpy.run_path(str(Path(__file__).parent / "mutants" / "table.py"))["MUTANTS"]
 
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
@@ -230,6 +232,12 @@ def test_no_test_sleeps_for_a_fixed_time(path):
             and call.args[0].value != 0
         )
         assert not fixed or id(call) in waiting, f"line {call.lineno}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_can_be_planted(mutant):
+    """Else `make mutants`, which takes minutes, would be the first to notice."""
+    assert (ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
 
 
 @pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=lambda path: path.name)

@@ -37,7 +37,7 @@ T = TypeVar("T")
 COUNT_REFUSALS_S: Final = 1.0
 
 
-class Policies:
+class InForce:
     """The config in force, and what is derived from it."""
 
     def __init__(self, load: Callable[[], Config]) -> None:
@@ -73,7 +73,7 @@ class Front:
     """Satisfies `rpc.backend.Backend`."""
 
     def __init__(
-        self, *, daemon: Daemon, hub: Hub, clock: Clock, policies: Policies, store: Store,
+        self, *, daemon: Daemon, hub: Hub, clock: Clock, in_force: InForce, store: Store,
         joblog: JobLog, tally: Tally, outputs: Outputs, pid_of: Callable[[str], int | None],
         stop: Callable[[bool], None], reloaded: Callable[[Config], None],
     ) -> None:  # fmt: skip
@@ -82,7 +82,7 @@ class Front:
         self.pid_of = pid_of
         self._daemon = daemon
         self._clock = clock
-        self._policies = policies
+        self._in_force = in_force
         self._store = store
         self._joblog = joblog
         self._tally = tally
@@ -105,10 +105,10 @@ class Front:
     # Submissions.
 
     def policy(self, fields: Mapping[str, Any], *, is_command: bool) -> Policy:
-        return self._policies.config.policy(fields, is_command=is_command)
+        return self._in_force.config.policy(fields, is_command=is_command)
 
     def authorise(self, call: Mapping[str, Any]) -> Admitted | Refused:
-        return self._policies.admission.judge(call)
+        return self._in_force.admission.judge(call)
 
     def refused(self, peer: str, call: Mapping[str, Any], why: str) -> None:
         self._joblog.refused(peer, call, why, self._clock.now().wall)
@@ -127,7 +127,7 @@ class Front:
     def identity(self) -> Identity:
         return Identity(
             version=jobd.__version__, pid=os.getpid(), started_at=self._started.wall,
-            config=self._policies.config.path,
+            config=self._in_force.config.path,
         )  # fmt: skip
 
     def stats(self) -> Mapping[str, Any]:
@@ -140,9 +140,9 @@ class Front:
 
     async def reload(self) -> Reloaded:
         """Raises ConfigError; then the old config stays."""
-        running = self._policies.config
-        config, changed, restart = configs.reloaded(running, self._policies.load())
-        self._policies.follow(config)
+        running = self._in_force.config
+        config, changed, restart = configs.reloaded(running, self._in_force.load())
+        self._in_force.follow(config)
         self._reloaded(config)
         await self._daemon.execute(Follow(config.rules()))
         log.info("reloaded changed=%s restart=%s", ",".join(changed), ",".join(restart))
@@ -153,4 +153,4 @@ class Front:
 
     @property
     def max_request_bytes(self) -> int:
-        return self._policies.config.daemon.max_request_bytes
+        return self._in_force.config.daemon.max_request_bytes

@@ -27,14 +27,14 @@ from jobd.core.engine import Engine
 from jobd.daemon import Daemon
 from jobd.descriptors import raise_limit
 from jobd.errors import CannotStart, ConfigError
-from jobd.front import Front, Policies
+from jobd.front import Front, InForce
 from jobd.hub import Hub
 from jobd.journal.store import Store
 from jobd.logs import Logs
 from jobd.rpc.methods import Dispatch
 from jobd.rpc.server import Server
 from jobd.rpc.transport import Listener, system_listener
-from jobd.supervisor.output import Output
+from jobd.supervisor.output import Outputs
 from jobd.supervisor.system import system_supervision
 from jobd.tally import Tally
 
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 # Beyond a job's own grace, for the kernel to take down what was killed.
 LAST_WAIT_S: Final = 5.0
+FREEZE_AFTER: Final = 50_000  # records; a full collection of so many jobs takes about 20 ms
 
 
 def serve(
@@ -52,9 +53,9 @@ def serve(
     load = partial(
         configs.load, config_path, state_dir=state_dir, socket=socket, log_level=log_level
     )
-    policies = Policies(load)
+    in_force = InForce(load)
     try:
-        anyio.run(_serve, policies)
+        anyio.run(_serve, in_force)
     except BaseExceptionGroup as group:
         # The first broken promise says why; what fell with it follows from it.
         promises, bugs = group.split(CannotStart)
@@ -72,9 +73,9 @@ def _first(group: BaseExceptionGroup[CannotStart]) -> CannotStart:
     return error
 
 
-async def _serve(policies: Policies) -> None:
+async def _serve(in_force: InForce) -> None:
     """What can't be had is found out before anything else is touched."""
-    config = policies.config
+    config = in_force.config
     wishes = _Wishes()
     listener = system_listener(str(config.daemon.socket))
     listener.check()
@@ -88,7 +89,7 @@ async def _serve(policies: Policies) -> None:
         try:
             # From here on a signal is heard, and heeded once there is something to stop.
             with _signals(wishes.stop, wishes.reload.set):
-                await _Service(policies, listener, store, wishes).run()
+                await _Service(in_force, listener, store, wishes).run()
         finally:
             await listener.aclose()
     finally:
@@ -114,10 +115,10 @@ class _Service:
     """One life of the daemon."""
 
     def __init__(
-        self, policies: Policies, listener: Listener, store: Store, wishes: _Wishes
+        self, in_force: InForce, listener: Listener, store: Store, wishes: _Wishes
     ) -> None:
-        config = policies.config
-        self._policies = policies
+        config = in_force.config
+        self._in_force = in_force
         self._wishes = wishes
         self._listener = listener
         self._store = store
@@ -126,24 +127,26 @@ class _Service:
         self._engine = _replayed(config, store, self._clock.boot_id)
         self._hub = Hub(self._engine.seq)
         self._tally = Tally()
-        self._outputs = Output(config.daemon.log_dir, total_max_bytes=config.output.total_max_bytes)
+        self._outputs = Outputs(
+            config.daemon.log_dir, total_max_bytes=config.output.total_max_bytes
+        )
         self._supervisor = system_supervision(
             state_dir=config.daemon.state_dir,
             log_dir=config.daemon.log_dir,
-            settings=policies.launch,
+            settings=in_force.launch,
             report=self._report,
             jitter=random.random,
             boot_id=self._clock.boot_id,
-            output=self._outputs,
+            outputs=self._outputs,
             limit=raise_limit(),
         )
         self._daemon = Daemon(
-            engine=self._engine, journal=store, clock=self._clock, admit=policies.admit,
+            engine=self._engine, journal=store, clock=self._clock, admit=in_force.admit,
             act=self._supervisor.act, announce=self._announce,
         )  # fmt: skip
         self._compaction = Compaction(self._daemon, store)
         self._front = Front(
-            daemon=self._daemon, hub=self._hub, clock=self._clock, policies=policies, store=store,
+            daemon=self._daemon, hub=self._hub, clock=self._clock, in_force=in_force, store=store,
             joblog=self._logs.jobs, tally=self._tally, outputs=self._outputs,
             pid_of=self._supervisor.pid, stop=wishes.stop, reloaded=self._reloaded,
         )  # fmt: skip
@@ -151,6 +154,7 @@ class _Service:
             listener, Dispatch(self._front), request_bytes_max=lambda: self._front.max_request_bytes
         )
         self._idle = asyncio.Event()  # nothing runs
+        self._frozen_seq = self._engine.seq
 
     async def run(self) -> None:
         """Until told to stop, and stopped."""
@@ -163,6 +167,7 @@ class _Service:
                     self._supervisor.act(effect)
                 parts.start_soon(self._daemon.run)
                 parts.start_soon(self._store.watch)
+                parts.start_soon(self._supervisor.watch)
                 parts.start_soon(self._compaction.run)
                 await self._server.start()
                 parts.start_soon(self._heed_reloads)
@@ -177,7 +182,7 @@ class _Service:
 
     async def _wind_down(self) -> None:
         """Requests are served to the end; then the loop finishes what has arrived."""
-        daemon = self._policies.config.daemon
+        daemon = self._in_force.config.daemon
         log.info("stopping running=%d on_stop=%s", len(self._engine.running), daemon.on_stop)
         await self._daemon.execute(Drain(on=True))
         await self._until_idle(daemon.shutdown_grace, self._wishes.hurried)
@@ -211,6 +216,10 @@ class _Service:
         self._compaction.look()
         if not self._engine.running:
             self._idle.set()
+        if self._engine.seq >= self._frozen_seq + FREEZE_AFTER:
+            # What the heap holds by now stays: the collector need not look at it again.
+            self._frozen_seq = self._engine.seq
+            gc.freeze()
 
     async def _heed_reloads(self) -> None:
         """SIGHUP: somebody moved the logs, or edited the config."""

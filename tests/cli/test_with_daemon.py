@@ -265,7 +265,7 @@ def test_a_submission_survives_a_daemon_that_is_killed_meanwhile(real):
 @pytest.mark.parametrize("arguments", ["list", "list --json", "stats", "--help"])
 def test_an_output_that_nobody_can_take_is_no_traceback(arguments, redirection, code):
     script = f"{sys.executable} -m jobd.cli.jobctl {arguments} {redirection}"
-    environ = {**os.environ, "PYTHONPATH": SOURCE}
+    environ = {**os.environ, "PYTHONPATH": SOURCE, "PYTHONUNBUFFERED": ""}
     ended = subprocess.run(
         ["/bin/sh", "-c", script], capture_output=True, env=environ, text=True, timeout=20
     )

@@ -58,7 +58,7 @@ def test_wait_raises_timeout_error(daemon, run, final):
 
 
 def test_wait_is_a_timeout_error_too_when_the_daemon_is_frozen(daemon, scripted, run, monkeypatch):
-    monkeypatch.setattr("jobd.client.links.LATE_S", 0.1)
+    monkeypatch.setattr("jobd.client.connection.LATE_S", 0.1)
     daemon.on("wait", scripted.SILENCE)
     with pytest.raises(TimeoutError, match="does not answer"):
         run(lambda jobs: jobs.job(JOB).wait(timeout=0.1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from outside.waiting import epoch, until
 
@@ -53,8 +55,6 @@ def test_a_job_that_comes_due_takes_its_place_by_priority(narrow):
     low = narrow.submit(command=appending(path, "low"), priority=1)
     high = narrow.submit(command=appending(path, "high"), priority=9, delay=0.1)
     due = epoch(narrow.status(high)["run_at"])
-    import time
-
     until(lambda: time.time() > due)
     gate.open()
     for id in (low, high):

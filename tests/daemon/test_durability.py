@@ -12,10 +12,6 @@ covers = pytest.mark.covers
 
 STRACE = shutil.which("strace")
 
-SYNC = re.compile(r"\b(fdatasync|fsync)\((\d+)")
-WRITE = re.compile(r"\b(write|pwrite64|writev|pwritev)\((\d+)<([^>]*)>")
-SEND = re.compile(r"\b(sendto|send|sendmsg|write|writev)\((\d+)<([^>]*)>")
-
 
 @pytest.fixture
 def traced(installation, tmp_path):

@@ -1,11 +1,10 @@
 """`jobd journal`: what the tools say, and that they change nothing but what they should."""
 
-import argparse
 import json
 
 import pytest
 
-from jobd.cli import journal
+from jobd.cli import jobd
 from jobd.core.engine import Engine
 from jobd.core.rules import Rules
 
@@ -13,13 +12,14 @@ CALL = b'{"command":["/bin/true"],"env":{"TOKEN":"hunter2"}}'
 
 
 @pytest.fixture
-def tool(capsys):
+def tool(capsys, tmp_path):
     """Runs a tool; gives its exit code, its output and its errors."""
+    config = tmp_path / "jobd.toml"
+    config.touch()
 
     def run(state_dir, *words):
-        parser = argparse.ArgumentParser()
-        journal.register(parser)
-        code = journal.run(parser.parse_args(words), state_dir)
+        places = ["--config", str(config), "--state-dir", str(state_dir)]
+        code = jobd.main(["journal", *words, *places])
         said = capsys.readouterr()
         return code, said.out, said.err
 

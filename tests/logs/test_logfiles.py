@@ -10,8 +10,8 @@ import stat
 
 import pytest
 
-from jobd.instants import parse_rfc3339
 from jobd.errors import LogUnusable
+from jobd.instants import parse_rfc3339
 from jobd.logs.files import LogFile, LogFileHandler, Rotation
 
 DAY = 86400.0

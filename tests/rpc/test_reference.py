@@ -22,7 +22,7 @@ def protocol():
 @pytest.fixture(scope="module")
 def texts():
     """Every string in the tests of this folder but this one."""
-    trees = [ast.parse(path.read_text()) for path in HERE.glob("*.py") if path.name != __file__]
+    trees = [ast.parse(path.read_text()) for path in HERE.glob("*.py") if path != Path(__file__)]
     return {
         node.value
         for tree in trees

@@ -21,7 +21,7 @@ from jobd.core.commands import AttemptEnded, AttemptNeverRan
 from jobd.core.decision import Kill, Launch, Settle, Stop
 from jobd.core.job import Ending, Job, Policy, Running, Status
 from jobd.keeper import protocol, tree
-from jobd.supervisor.output import Output
+from jobd.supervisor.output import Outputs
 from jobd.supervisor.settings import LaunchSettings
 from jobd.supervisor.supervisor import Supervisor
 
@@ -38,7 +38,7 @@ class World:
         self.app = home / "app"
         self.app.mkdir()
         self.reports: list[AttemptEnded | AttemptNeverRan] = []
-        self.output = Output(self.log_dir)
+        self.output = Outputs(self.log_dir)
         self.options: dict[str, Any] = {}
         self.supervisor = self.another()
 
@@ -46,7 +46,7 @@ class World:
         """The next daemon's."""
         return Supervisor(
             state_dir=self.state_dir, log_dir=self.log_dir, settings=self.settings,
-            report=self.reports.append, jitter=lambda: 0.5, boot_id=boot_id, output=self.output,
+            report=self.reports.append, jitter=lambda: 0.5, boot_id=boot_id, outputs=self.output,
         )  # fmt: skip
 
     def settings(self) -> LaunchSettings:

@@ -6,14 +6,14 @@ import os
 import pytest
 
 from jobd.supervisor.growth import Watches
-from jobd.supervisor.output import Output
+from jobd.supervisor.output import Outputs
 
 ID = "ab00000000000001"
 
 
 @pytest.fixture
 def output(tmp_path):
-    output = Output(tmp_path)
+    output = Outputs(tmp_path)
     yield output
     output._worker.shutdown()
 
@@ -164,7 +164,7 @@ def test_followers_are_woken_without_inotify_too(tmp_path, monkeypatch):
 
 
 def test_a_job_that_is_forgotten_loses_its_output(tmp_path, write):
-    output = Output(tmp_path)
+    output = Outputs(tmp_path)
     kept, gone = write("x", id="ab00000000000002"), write("x")
     output.forget(ID)
     output.forget("ab00000000000003")  # that had none
@@ -173,7 +173,7 @@ def test_a_job_that_is_forgotten_loses_its_output(tmp_path, write):
 
 
 def test_the_oldest_output_goes_when_there_is_too_much(tmp_path, write):
-    output = Output(tmp_path, total_max_bytes=25)
+    output = Outputs(tmp_path, total_max_bytes=25)
     files = [write("x" * 10, attempt=n) for n in (1, 2, 3)]
     for number in (1, 2, 3):
         output.ended(ID, number, 10)
@@ -184,7 +184,7 @@ def test_the_oldest_output_goes_when_there_is_too_much(tmp_path, write):
 def test_output_from_earlier_counts(tmp_path, write):
     old, new = write("x" * 20), write("x" * 20, "stderr", attempt=2)
     os.utime(old, (1, 1))
-    output = Output(tmp_path, total_max_bytes=30)
+    output = Outputs(tmp_path, total_max_bytes=30)
     asyncio.run(output.scan())
     output.close()
     assert (old.exists(), new.exists()) == (False, True)

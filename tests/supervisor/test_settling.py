@@ -431,3 +431,21 @@ def test_an_outcome_that_a_job_has_forged_is_none(forged, run, world):
         assert (await world.ending()).kind == "interrupted"
 
     run(act())
+
+
+def test_a_bug_in_a_task_that_nobody_awaits_is_raised_by_watch(world, run, monkeypatch):
+    """Else the daemon would go on without a keeper, and never start a job again."""
+
+    def fails(_):
+        raise RuntimeError("a bug")
+
+    async def act():
+        await world.supervisor.start([])
+        monkeypatch.setattr("jobd.supervisor.settling.end_keepers", fails)
+        os.kill(world.keeper_pid(), signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="a bug"):
+            async with asyncio.timeout(15):
+                await world.supervisor.watch()
+        await world.supervisor.aclose(leave=True)
+
+    run(act())

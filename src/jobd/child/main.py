@@ -11,6 +11,6 @@ if __name__ == "__main__":
     package = type(sys)("_jobd_child")
     package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
     sys.modules["_jobd_child"] = package
-    from _jobd_child import run  # type: ignore[import-not-found]
+    from _jobd_child import run  # type: ignore[import-not-found] # named above
 
     run.run(sys.argv[1])

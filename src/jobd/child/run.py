@@ -33,7 +33,7 @@ def run(directory: str) -> NoReturn:
     sys.path[:0] = call["path"]
     standin.lend_jobd()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] TextIO has none
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a TextIO has none
     process = os.getpid()
     code, result = _outcome(call)
     if result is not None and os.getpid() == process:  # else a fork of the job's came back here

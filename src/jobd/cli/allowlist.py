@@ -10,6 +10,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from jobd.cli.arguments import UsageError
+from jobd.core.allow import colon_form
 
 
 class Entry:
@@ -20,7 +21,9 @@ class Entry:
         self.is_program = target.startswith("/") or target == "*"
         self.methods = [method, *methods] if at else list(methods)
         if not self.is_program:
-            target = _colon_form(target)
+            target = colon_form(target)
+            if ":" not in target and not target.endswith(".*"):
+                raise UsageError(f"{target!r} is no package.module:Name, pattern or program")
         elif self.methods:
             raise UsageError("a program has no methods")
         self.target = target
@@ -76,16 +79,6 @@ class Entry:
         if not module_or_all or name == "*":
             return ["*"]
         return ["handle"] if name[:1].isupper() else []
-
-
-def _colon_form(target: str) -> str:
-    """`app.jobs.Send` as `app.jobs:Send`; `app.services.*` is a pattern of modules."""
-    if ":" not in target and not target.endswith(".*"):
-        module, dot, name = target.rpartition(".")
-        if not dot:
-            raise UsageError(f"{target!r} is no package.module:Name, pattern or absolute program")
-        target = f"{module}:{name}"
-    return target
 
 
 def _parsed(text: str) -> tomlkit.TOMLDocument:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from jobd.client.protocol import encoded
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 EXIT_USAGE = 2
+EXIT_TIMEOUT = 124  # one of jobctl's own; of `run`, the job's
+EXIT_OF_RUN = 125  # `run` has the program's codes; what is jobd's own must not look like one
 
 
 class UsageError(Exception):
@@ -55,7 +58,7 @@ class Parser(argparse.ArgumentParser):
     """Options may stand anywhere; a wrong one ends the process with `exit_code`."""
 
     def __init__(self, *, exit_code: int = EXIT_USAGE, **options: Any) -> None:
-        self._width = 100  # used while options are added
+        self._width = _columns() - 2  # used while options are added, too
         super().__init__(allow_abbrev=False, **options)
         self._exit_code = exit_code
         self.takes_program = False  # what follows `--` is nobody's options
@@ -68,10 +71,9 @@ class Parser(argparse.ArgumentParser):
         return self.parse_intermixed_args(arguments, asked)
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        import shutil
-
-        self._width = shutil.get_terminal_size().columns - 2
         super().print_help(file)
+        if file is None and sys.stdout is not None:
+            sys.stdout.flush()  # here a pipe that nobody reads is no complaint of Python's
 
     def _get_formatter(self) -> argparse.HelpFormatter:
         # Made for each option that is added; without a width each asks shutil for the
@@ -83,9 +85,22 @@ class Parser(argparse.ArgumentParser):
         self.exit(self._exit_code, f"{self.prog}: {message}\n")
 
 
+def _columns() -> int:
+    """The terminal's: what shutil would say."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    except (ValueError, OSError):  # no number; no terminal
+        columns = 0
+    return columns if columns > 0 else 80
+
+
 def common_options(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
     parser.add_argument("--socket", metavar="PATH", help="of the daemon")
+
+
+def no_options(_parser: Parser) -> None:
+    """None but those of all."""
 
 
 def ids(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +133,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(encoded(value) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def write_no_more() -> None:
+    """To standard output, which the interpreter flushes once more at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(message: str) -> None:

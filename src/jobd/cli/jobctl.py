@@ -11,7 +11,16 @@ import sys
 from importlib import import_module
 from io import TextIOWrapper
 
-from jobd.cli.arguments import EXIT_USAGE, Parser, UsageError, common_options
+from jobd.cli.arguments import (
+    EXIT_OF_RUN,
+    EXIT_TIMEOUT,
+    EXIT_USAGE,
+    Parser,
+    UsageError,
+    common_options,
+    note,
+    write_no_more,
+)
 from jobd.errors import (
     Conflict,
     DaemonUnavailable,
@@ -23,8 +32,6 @@ from jobd.errors import (
     Unauthorized,
 )
 
-EXIT_TIMEOUT = 124
-EXIT_OF_RUN = 125  # `run` has the program's codes; what is jobd's own must not look like one
 EXIT_INTERRUPTED = 128 + 2
 EXIT_BROKEN_PIPE = 128 + 13
 EXIT_DAEMON = 7
@@ -51,7 +58,7 @@ VERBS = {
     "stats": ("looking", "how many jobs, how fast"),
     "ping": ("steering", "whether the daemon is there, and which"),
     "reload": ("steering", "have the daemon read its config again"),
-    "drain": ("steering", "start nothing more, wait for what runs"),
+    "drain": ("steering", "start nothing more, wait for what runs; --off ends it"),
     "shutdown": ("steering", "stop the daemon; jobs go on"),
     "allow": ("allowing", "let a callable or a program be submitted"),
     "disallow": ("allowing", "no longer"),
@@ -71,28 +78,28 @@ def main(argv: list[str] | None = None) -> int:
     try:
         leading, verb, rest = _split(arguments)
         if verb in ("--help", "--version"):
-            print(_help() if verb == "--help" else _version())
+            print(_help() if verb == "--help" else _version(), flush=True)
             return 0
         code = _perform(verb, [*leading, *rest])
         sys.stdout.flush()
         return code
     except UsageError as error:
-        _complain(str(error))
+        note(str(error))
         return EXIT_OF_RUN if verb == "run" else EXIT_USAGE
     except JobdError as error:
-        _complain(_told(error))
+        note(_told(error))
         return EXIT_OF_RUN if verb == "run" else exit_code(error)
     except TimeoutError as error:
-        _complain(str(error))
+        note(str(error))
         return EXIT_OF_RUN if verb == "run" else EXIT_TIMEOUT
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read has read enough
-        _write_no_more()
+        write_no_more()
         return EXIT_BROKEN_PIPE
     except OSError as error:  # a full disk under standard output
-        _write_no_more()
-        _complain(str(error))
+        write_no_more()
+        note(str(error))
         return EXIT_OF_RUN if verb == "run" else EXIT_USAGE
 
 
@@ -103,11 +110,6 @@ def _ready_to_write() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 to the end
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _write_no_more() -> None:
-    """The interpreter flushes once more at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: JobdError) -> int:
@@ -166,11 +168,8 @@ def _told(error: JobdError) -> str:
         faults = [f"  {f['field']}: {f['message']}" for f in error.data["fields"]]
         return "\n".join([f"refused{where}:", *faults])
     candidates = "".join(f"\n  {id}" for id in error.data.get("candidates", ()))
-    return f"{error}{where}{candidates}"
-
-
-def _complain(message: str) -> None:
-    print(f"jobctl: {message}", file=sys.stderr)
+    hint = "\n  what may run: [allow] of its config, `jobctl allow --help`"
+    return f"{error}{where}{candidates}{hint if isinstance(error, Unauthorized) else ''}"
 
 
 def _version() -> str:
@@ -187,8 +186,12 @@ Alone, shows what runs, what waits and what failed last.
 
 {verbs}
 
-  --json         print the daemon's answer as JSON and nothing else; before or after the command
+  --json         print the daemon's answer as JSON; before or after the command
   --socket PATH  else $JOBD_SOCKET, the user's own, the system's
+
+Exit codes: 0 fine; 1 a job failed or was cancelled (`wait`); 2 wrong usage;
+3 no daemon; 4 refused; 5 not found; 6 conflict; 7 any other error of the
+daemon; 124 a --timeout of its own ran out.  `run` exits as the job did.
 
 `jobctl COMMAND --help` tells more."""
 

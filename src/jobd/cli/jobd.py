@@ -7,15 +7,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn, get_args
 
 from jobd import __version__
 from jobd.cli import journal
+from jobd.cli.arguments import write_no_more
 from jobd.config import Config, load
-from jobd.errors import EXIT_USELESS, CannotStart
+from jobd.config.tables import Level
+from jobd.errors import EXIT_RETRY, EXIT_USELESS, CannotStart
 from jobd.paths import user_places
-
-LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,10 +23,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(list(sys.argv[1:] if argv is None else argv))
     command: Callable[[argparse.Namespace], int] = args.does
     try:
-        return command(args)
+        return command(args) if command in (_run, _demo) else _told(command, args)
     except CannotStart as exc:
         print(f"jobd: {exc}", file=sys.stderr)
         return exc.exit_code
+
+
+def _told(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Of a command that prints and is done: with what standard output has to say of it."""
+    try:
+        code = command(args)
+        if sys.stdout is not None:  # as after `>&-`
+            sys.stdout.flush()
+    except OSError as exc:
+        write_no_more()
+        if isinstance(exc, BrokenPipeError):  # `| head` has seen enough
+            return 0
+        print(f"jobd: {exc}", file=sys.stderr)
+        return EXIT_RETRY
+    return code
 
 
 def reference() -> str:
@@ -87,8 +102,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _journal(args: argparse.Namespace) -> int:
-    state_dir = _load(args).daemon.state_dir
-    return journal.run(args, state_dir)
+    return journal.run(args, _load(args))
 
 
 def _service(_: argparse.Namespace) -> int:
@@ -140,11 +154,12 @@ def _commands() -> argparse.ArgumentParser:
 
     run = command("run", _run, "Run the daemon, in the foreground.")
     run.add_argument("--socket", type=Path, default=None, metavar="PATH", help="listen here")
-    run.add_argument("--log-level", choices=LEVELS, default=None, help="of jobd.log")
+    run.add_argument("--log-level", choices=get_args(Level), default=None, help="of jobd.log")
     command("init", _init, "Write a commented jobd.toml where there is none.")
     command("check", _check, "Validate the config and print it as it holds.")
     command("demo", _demo, "Show what jobd does, in a directory of its own.", parents=())
-    journal.register(command("journal", _journal, "Look into the journal of a stopped daemon."))
+    look = command("journal", _journal, "Look into the journal of a stopped daemon.")
+    journal.register(look, places)
     service = command("service", _service, "Install as a service (in a later release).")
     service.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser

@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
+from jobd.cli.arguments import write_no_more
+from jobd.config import Config
 from jobd.core.commands import KEEP_MAX, Keep
 from jobd.core.engine import Engine
 from jobd.core.job import Status
@@ -28,53 +27,46 @@ from jobd.journal import forms, kinds
 from jobd.journal.recovery import Place, Reading
 from jobd.journal.store import DIRECTORY, Store
 
-SEGMENT_BYTES: Final = 16 << 20
 LINE_MAX: Final = 200  # characters of a record shown to people
 
 
-def register(parser: argparse.ArgumentParser) -> None:
+def register(parser: argparse.ArgumentParser, places: argparse.ArgumentParser) -> None:
     """The tools, below `jobd journal`."""
     tools = parser.add_subparsers(dest="tool", metavar="TOOL", required=True)
     for name, (_, says) in _TOOLS.items():
-        tool = tools.add_parser(name, help=says, description=says)
-        tool.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="for programs"
-        )  # fmt: skip
+        tool = tools.add_parser(name, help=says, description=says, parents=[places])
+        tool.add_argument("--json", action="store_true", help="for programs")
         if name == "dump":
             tool.add_argument("--secrets", action="store_true", help="show values of env too")
 
 
-def run(args: argparse.Namespace, state_dir: Path) -> int:
-    """The exit code: 0, or 100 or 111 after one line that says why."""
+def run(args: argparse.Namespace, config: Config) -> int:
+    """The exit code.  Raises CannotStart."""
     tool, _ = _TOOLS[args.tool]
     try:
-        return tool(args, state_dir)
-    except CannotStart as refusal:
-        print(f"jobd: {refusal}", file=sys.stderr)
-        return refusal.exit_code
+        return tool(args, config)
     except BrokenPipeError:  # `dump | head` has seen enough
-        # Or Python would complain of the pipe once more, when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_no_more()
         return 0
 
 
 # ------------------------------------------------------------------------------------ tools
 
 
-def _verify(args: argparse.Namespace, state_dir: Path) -> int:
+def _verify(args: argparse.Namespace, config: Config) -> int:
     records = 0
-    reading = _reading(state_dir)
+    reading = _reading(config)
     try:
         for _, _, of_commit in _commits(reading):
             records += len(of_commit)
     except JournalDamaged as damage:
-        if not _json(args):
+        if not args.json:
             raise
         at = {"path": damage.path, "line": damage.line, "offset": damage.offset, "why": damage.why}
         print(json.dumps({"sound": False, **at}))
         return damage.exit_code
     torn = reading.torn
-    if _json(args):
+    if args.json:
         print(json.dumps({"sound": True, **_extent(reading), "records": records}))
         return 0
     print(f"sound: {records:,} records in {reading.commits:,} commits, {_size(reading)}")
@@ -86,28 +78,28 @@ def _verify(args: argparse.Namespace, state_dir: Path) -> int:
     return 0
 
 
-def _dump(args: argparse.Namespace, state_dir: Path) -> int:
-    for _, seq, records in _commits(_reading(state_dir)):
+def _dump(args: argparse.Namespace, config: Config) -> int:
+    for _, seq, records in _commits(_reading(config)):
         for ordinal, record in enumerate(records, seq):
             said = json.loads(forms.write(record))
             if not args.secrets and "call" in said:
                 said["call"] = _without_secrets(said["call"])
-            if _json(args):
+            if args.json:
                 print(json.dumps({"seq": ordinal, **said}))
             else:
                 _print_record(ordinal, said)
     return 0
 
 
-def _stats(args: argparse.Namespace, state_dir: Path) -> int:
-    reading = _reading(state_dir)
+def _stats(args: argparse.Namespace, config: Config) -> int:
+    reading = _reading(config)
     engine = _engine()
     types: Counter[str] = Counter()
     for _, seq, records in _commits(reading):
         types.update(forms.TAGS[type(record)] for record in records)
         engine.replay(seq, records)
     jobs = {status: engine.counts[status] for status in Status}
-    if _json(args):
+    if args.json:
         print(json.dumps({**_extent(reading), "records": types, "jobs": jobs}))
         return 0
     print(f"{_size(reading)}, {reading.commits:,} commits, last record {reading.next_seq - 1:,}")
@@ -118,11 +110,11 @@ def _stats(args: argparse.Namespace, state_dir: Path) -> int:
     return 0
 
 
-def _compact(args: argparse.Namespace, state_dir: Path) -> int:
-    before = _reading(state_dir)
-    kept = asyncio.run(_rewrite(state_dir))
-    after = _reading(state_dir)
-    if _json(args):
+def _compact(args: argparse.Namespace, config: Config) -> int:
+    before = _reading(config)
+    kept = asyncio.run(_rewrite(config))
+    after = _reading(config)
+    if args.json:
         sizes = {"bytes_before": _bytes(before), "bytes": _bytes(after)}
         print(json.dumps({"jobs": kept, "segments": len(after.segments), **sizes}))
     else:
@@ -130,13 +122,16 @@ def _compact(args: argparse.Namespace, state_dir: Path) -> int:
     return 0
 
 
-async def _rewrite(state_dir: Path) -> int:
+async def _rewrite(config: Config) -> int:
     """Every job is said again in new segments, then the old ones go, the oldest first.
 
     The same as the daemon does, segment by segment: a crash at any point leaves a journal that
     says the same, some of it twice.
     """
-    store = Store.open(state_dir, fsync="always", interval_s=1.0, segment_bytes=SEGMENT_BYTES)
+    store = Store.open(
+        config.daemon.state_dir, fsync="always", interval_s=config.journal.interval,
+        segment_bytes=config.journal.segment_bytes,
+    )  # fmt: skip
     try:
         engine = _engine()
         for seq, records in store.recovered:
@@ -157,14 +152,14 @@ async def _rewrite(state_dir: Path) -> int:
         await store.aclose()
 
 
-def _repair(_: argparse.Namespace, state_dir: Path) -> int:
+def _repair(_: argparse.Namespace, config: Config) -> int:
     raise CannotStart(
         "`jobd journal repair` comes in a later release; until then keep a copy of "
-        f"{state_dir / DIRECTORY}, and see `jobd journal verify`"
+        f"{config.daemon.state_dir / DIRECTORY}, and see `jobd journal verify`"
     )
 
 
-_TOOLS: Final[dict[str, tuple[Callable[[argparse.Namespace, Path], int], str]]] = {
+_TOOLS: Final[dict[str, tuple[Callable[[argparse.Namespace, Config], int], str]]] = {
     "verify": (_verify, "read all of the journal; exit code 0: sound, 100: damaged"),
     "dump": (_dump, "print every record"),
     "stats": (_stats, "how large it is, and what is in it"),
@@ -175,8 +170,8 @@ _TOOLS: Final[dict[str, tuple[Callable[[argparse.Namespace, Path], int], str]]] 
 # ------------------------------------------------------------------------------------ reading
 
 
-def _reading(state_dir: Path) -> Reading:
-    directory = state_dir / DIRECTORY
+def _reading(config: Config) -> Reading:
+    directory = config.daemon.state_dir / DIRECTORY
     try:
         return Reading(directory)
     except FileNotFoundError:
@@ -202,10 +197,6 @@ def _engine() -> Engine:
 
 
 # ------------------------------------------------------------------------------------ showing
-
-
-def _json(args: argparse.Namespace) -> bool:
-    return bool(getattr(args, "json", False))
 
 
 def _bytes(reading: Reading) -> int:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-
 from jobd.cli import render, wording
-from jobd.cli.arguments import Asked, Parser, duration, ids, integer, print_json
+from jobd.cli.arguments import (
+    EXIT_TIMEOUT,
+    Asked,
+    Parser,
+    duration,
+    ids,
+    integer,
+    no_options,
+    print_json,
+)
 from jobd.cli.several import for_each
 from jobd.client.calls import said
 
@@ -17,7 +24,6 @@ if TYPE_CHECKING:
     from jobd.client.sync import Client
 
 EXIT_JOB_FAILED = 1
-EXIT_TIMEOUT = 124
 PAGE = 1000  # the most that `list` answers with
 
 _JOBS = (
@@ -138,9 +144,7 @@ def stats(asked: Asked) -> int:
         *((status, str(count)) for status, count in answer["jobs"].items()),
         *(fact for name in answer if name not in known for fact in _flat(name, answer[name])),
     ])  # fmt: skip
-    columns = [render.Column("QUEUE"), *(render.Column(name.upper(), right=True) for name in
-               ("pending", "running", "max"))]  # fmt: skip
-    render.table(columns, [
+    render.table(_QUEUES, [
         (name, str(queue["pending"]), str(queue["running"]),
          "–" if queue["max_running"] is None else str(queue["max_running"]))
         for name, queue in answer["queues"].items()
@@ -192,9 +196,15 @@ def _show(job: Mapping[str, Any]) -> None:
         print("\n".join(map(wording.printable, failure["traceback"].splitlines())))
 
 
+_QUEUES = (
+    render.Column("QUEUE"),
+    render.Column("PENDING", right=True),
+    render.Column("RUNNING", right=True),
+    render.Column("MAX", right=True),
+)
 _ATTEMPTS = (
     render.Column("ATTEMPT", right=True),
-    render.Column("STARTED"),
+    render.Column("STARTED", needs=60),
     render.Column("TOOK", right=True),
     render.Column("OUTCOME"),
     render.Column("CODE", right=True),
@@ -220,15 +230,11 @@ def _attempt_row(attempt: Mapping[str, Any]) -> Sequence[str]:
     )  # fmt: skip
 
 
-def _nothing(parser: argparse.ArgumentParser) -> None:
-    """No options but those of all."""
-
-
 VERBS = {
-    "overview": (_nothing, overview),
+    "overview": (no_options, overview),
     "status": (ids, status),
     "list": (list_options, list_),
     "wait": (wait_options, wait),
     "events": (events_options, events),
-    "stats": (_nothing, stats),
+    "stats": (no_options, stats),
 }

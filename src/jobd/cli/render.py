@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rich.console import Console
+
 STYLES = {
     "running": "cyan",
     "pending_retry": "yellow",
@@ -20,7 +22,7 @@ STYLES = {
     "cancelled": "magenta",
     "unauthorized": "bold red",
 }
-GAP = 3  # between columns, as rich draws them
+GAP = 2  # between columns
 CUT_MIN = 6
 
 
@@ -33,7 +35,7 @@ class Column:
         self.heading = heading
         self.right = right
         self.cut = cut  # may be shortened where the terminal is narrow
-        self.needs = needs  # columns of the terminal; on a narrower one it is left out
+        self.needs = needs  # columns of the terminal; left out on a narrower, or for want of room
 
 
 def table(
@@ -41,6 +43,8 @@ def table(
 ) -> None:
     """Prints `rows` of printable text; a status is coloured wherever it stands."""
     lines = list(rows)
+    if title:
+        print()
     if sys.stdout.isatty():
         _rich_table(columns, lines, title)
     else:
@@ -76,24 +80,31 @@ def _rich_table(
 ) -> None:
     from rich import box
     from rich.cells import cell_len
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = _console()
     kept = [n for n, column in enumerate(columns) if console.width >= column.needs]
     widths = {n: max(cell_len(row[n]) for row in [_headings(columns), *rows]) for n in kept}
+
+    def fixed() -> int:
+        """What can't be cut, and the gaps."""
+        return sum(widths[n] for n in kept if not columns[n].cut) + GAP * (len(kept) - 1)
+
     # rich would shorten them all alike, and half an id is no id.
-    fixed = sum(widths[n] for n in kept if not columns[n].cut) + GAP * len(kept)
+    cuts = sum(min(widths[n], CUT_MIN) for n in kept if columns[n].cut)
+    for n in [n for n in reversed(kept) if columns[n].needs]:
+        if fixed() + cuts > console.width:
+            kept.remove(n)
+    room = console.width - fixed()
     drawn = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", title=title,
-        title_justify="left", title_style="bold",
+        box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False,
+        header_style="bold", title=title, title_justify="left", title_style="bold",
     )  # fmt: skip
     for n in kept:
         drawn.add_column(
             columns[n].heading, justify="right" if columns[n].right else "left", no_wrap=True,
-            width=min(widths[n], max(console.width - fixed, CUT_MIN)) if columns[n].cut
-            else widths[n],
+            width=min(widths[n], max(room, CUT_MIN)) if columns[n].cut else widths[n],
         )  # fmt: skip
     for row in rows:
         drawn.add_row(*(Text(row[n], STYLES.get(row[n], ""), overflow="ellipsis") for n in kept))
@@ -104,8 +115,17 @@ def _headings(columns: Sequence[Column]) -> list[str]:
     return [column.heading for column in columns]
 
 
-def _rich_facts(pairs: Sequence[tuple[str, str]]) -> None:
+def _console() -> Console:
+    """As wide as the terminal, which rich asks of none that calls itself dumb."""
+    import shutil
+
     from rich.console import Console
+
+    width, height = shutil.get_terminal_size()
+    return Console(highlight=False, width=width, height=height)
+
+
+def _rich_facts(pairs: Sequence[tuple[str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -114,4 +134,4 @@ def _rich_facts(pairs: Sequence[tuple[str, str]]) -> None:
     grid.add_column(overflow="fold")
     for name, value in pairs:
         grid.add_row(Text(name), Text(value, style=STYLES.get(value, "")))
-    Console(highlight=False).print(grid)
+    _console().print(grid)

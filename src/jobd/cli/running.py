@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from jobd.cli.arguments import Asked, Parser, note
+from jobd.cli.arguments import EXIT_OF_RUN, EXIT_TIMEOUT, Asked, Parser, note
 from jobd.cli.fields import field_options, submission_of
 from jobd.client.connection import Connection
 from jobd.errors import JobdError
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from jobd.client.sync import Client
+
 EXIT_FAILED = 1
-EXIT_TIMEOUT = 124
-EXIT_OWN = 125
 EXIT_CANCELLED = 130
 
 
@@ -26,6 +26,11 @@ def run_options(parser: Parser) -> None:
     parser.usage = (
         "jobctl run TARGET [METHOD] [ARG… NAME=TEXT… NAME:=JSON…] [options]\n"
         "       jobctl run [options] -- PROGRAM [ARG…]"
+    )
+    parser.epilog = (
+        "Exit code: the program's own; of a callable 0, or 1 when it failed; 128+n after signal n; "
+        "124 the job's timeout; 126, 127 not executable, not found; 130 cancelled; 125 anything "
+        "of jobd's own.  Ctrl-C cancels the job, a second one leaves it to itself."
     )
     parser.takes_program = True
     parser.add_argument("words", nargs="*", metavar="TARGET …", help="package.module:Name")
@@ -38,11 +43,11 @@ def run(asked: Asked) -> int:
     id = client.call("submit", {"retry_attempts": 0, **submission_of(asked)})["id"]
     with _Interrupts(client.socket, id):
         if not asked.json:
-            for chunk in client.follow(id):
-                out = sys.stderr if chunk["stream"] == "stderr" else sys.stdout
-                out.flush()
-                out.buffer.write(chunk["data"].encode())
-                out.buffer.flush()
+            try:
+                _show(client, id)
+            except BrokenPipeError:
+                note(f"nobody reads its output; job {id} is left to itself")
+                raise
         document = client.wait([id])["jobs"][0]
     asked.tell(document)
     code = code_of(document)
@@ -52,6 +57,15 @@ def run(asked: Asked) -> int:
     if failure is not None and not told:
         note(f"job {id} {document['status']}: {failure['message']}")
     return code
+
+
+def _show(client: Client, id: str) -> None:
+    """Each stream where the job wrote it, until it has ended."""
+    for chunk in client.follow(id):
+        out = sys.stderr if chunk["stream"] == "stderr" else sys.stdout
+        out.flush()
+        out.buffer.write(chunk["data"].encode())
+        out.buffer.flush()
 
 
 def code_of(document: dict[str, Any]) -> int:
@@ -67,12 +81,12 @@ def code_of(document: dict[str, Any]) -> int:
     if kind == "timeout":
         return EXIT_TIMEOUT
     if kind == "spawn":
-        return code if code in (126, 127) else EXIT_OWN
+        return code if code in (126, 127) else EXIT_OF_RUN
     if kind == "exception" or (kind == "exit" and document.get("target") is not None):
         return EXIT_FAILED
     if kind == "exit" and code is not None:
         return int(code)
-    return EXIT_OWN
+    return EXIT_OF_RUN
 
 
 def _signal_number(name: str) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-
-from jobd.cli.arguments import Asked, Parser, duration, ids, note
+from jobd.cli.arguments import EXIT_TIMEOUT, Asked, Parser, duration, ids, no_options, note
 from jobd.cli.several import for_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-EXIT_TIMEOUT = 124
 
 
 def cancel_options(parser: Parser) -> None:
@@ -89,16 +85,12 @@ def _show_status(answer: dict[str, Any]) -> None:
     print(f"{answer['id']}  {answer['status']}")
 
 
-def _nothing(parser: argparse.ArgumentParser) -> None:
-    """No options but those of all."""
-
-
 VERBS = {
     "cancel": (cancel_options, cancel),
     "retry": (retry_options, retry),
     "remove": (ids, remove),
-    "ping": (_nothing, ping),
-    "reload": (_nothing, reload),
+    "ping": (no_options, ping),
+    "reload": (no_options, reload),
     "drain": (drain_options, drain),
     "shutdown": (shutdown_options, shutdown),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobd.client import calls
 from jobd.client.following import Following
-from jobd.client.job import has_ended, result_of, too_late
+from jobd.client.job import Handle, result_of, too_late
 from jobd.client.links import Link, SharedLink
 from jobd.client.patience import Patience, done_before, fulfilled, timed
 from jobd.client.protocol import ConnectionLost, Note
@@ -252,21 +252,11 @@ class AsyncClient:
             link.close()
 
 
-class AsyncJob:
+class AsyncJob(Handle):
     """As `Job`."""
 
-    __slots__ = ("_client", "document", "duplicate", "id")
-
-    def __init__(
-        self, client: AsyncClient, id: str, status: str | None = None, duplicate: bool = False
-    ) -> None:
-        self._client = client
-        self.id = id
-        self.duplicate = duplicate  # the submission found a job that was already there
-        self.document: dict[str, Any] = {"id": id, "status": status}  # as last seen
-
-    def __repr__(self) -> str:
-        return f"<AsyncJob {self.id} {self.document['status'] or ''}>"
+    __slots__ = ()
+    _client: AsyncClient
 
     async def wait(
         self,
@@ -283,11 +273,6 @@ class AsyncJob:
     def result(self) -> Any:
         """What the callable returned, by what `wait` or `status` brought last; else JobFailed."""
         return result_of(self.document)
-
-    @property
-    def ended(self) -> bool:
-        """By what `wait` or `status` brought last."""
-        return has_ended(self.document)
 
     async def status(self) -> dict[str, Any]:
         """The job document, as it is now."""

@@ -50,7 +50,7 @@ class Connection:
         except OSError as exc:
             # A daemon that found the line too long has said so before it closed.
             self._receive_refusal()
-            raise self._lost(exc) from exc
+            raise lost(self.path, exc) from exc
         return request
 
     def receive(self, deadline: float | None = None) -> Reply | Note:
@@ -74,16 +74,15 @@ class Connection:
         self._socket.close()
 
     def _read(self, deadline: float | None) -> None:
-        timeout_s = None if deadline is None else max(deadline - time.monotonic(), 0.0) + LATE_S
         try:
-            self._socket.settimeout(timeout_s)
+            self._socket.settimeout(seconds_left(deadline))
             chunk = self._socket.recv(CHUNK_BYTES)
         except TimeoutError:
             raise TimeoutError(f"jobd on {self.path} does not answer") from None
         except OSError as exc:
-            raise self._lost(exc) from exc
+            raise lost(self.path, exc) from exc
         if not chunk:
-            raise self._lost("it closed the connection")
+            raise lost(self.path, "it closed the connection")
         self._received += self._wire.receive(chunk)
 
     def _receive_refusal(self) -> None:
@@ -96,8 +95,14 @@ class Connection:
         except (ConnectionLost, TimeoutError):
             return
 
-    def _lost(self, why: object) -> ConnectionLost:
-        return ConnectionLost(f"lost jobd on {self.path}: {why}", socket=self.path)
+
+def seconds_left(deadline: float | None) -> float | None:
+    """How long to wait for an answer that is promised by then."""
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0) + LATE_S
+
+
+def lost(path: str, why: object) -> ConnectionLost:
+    return ConnectionLost(f"lost jobd on {path}: {why}", socket=path)
 
 
 def unavailable(path: str, exc: OSError) -> DaemonUnavailable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobd.client.job import FINAL
 from jobd.client.protocol import Note, Reply
 
 TYPE_CHECKING = False
@@ -45,9 +46,7 @@ class Following:
         unsure, self._unsure = self._unsure, []
         for stream in unsure:
             stream.told_attempt, stream.attempt = stream.attempt or 0, None
-            if document["status"] in ("completed", "failed", "cancelled") and (
-                document["attempt"] == stream.told_attempt
-            ):
+            if document["status"] in FINAL and document["attempt"] == stream.told_attempt:
                 del self._open[stream.name]
             else:
                 yield stream.params()

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
     from jobd.client.sync import Client
 
+FINAL = frozenset(("completed", "failed", "cancelled"))
 
-class Job:
+
+class Handle:
     """Holds an id, and once `wait` has returned the final document too."""
 
     __slots__ = ("_client", "document", "duplicate", "id")
 
     def __init__(
-        self, client: Client, id: str, status: str | None = None, duplicate: bool = False
+        self, client: Any, id: str, status: str | None = None, duplicate: bool = False
     ) -> None:
         self._client = client
         self.id = id
@@ -26,7 +28,19 @@ class Job:
         self.document: dict[str, Any] = {"id": id, "status": status}  # as last seen
 
     def __repr__(self) -> str:
-        return f"<Job {self.id} {self.document['status'] or ''}>"
+        return f"<{type(self).__name__} {self.id} {self.document['status'] or ''}>"
+
+    @property
+    def ended(self) -> bool:
+        """By what `wait` or `status` brought last."""
+        return has_ended(self.document)
+
+
+class Job(Handle):
+    """Of a `Client`, whose methods it calls with its id."""
+
+    __slots__ = ()
+    _client: Client
 
     def wait(self, timeout: float | None = None) -> Job:
         """Itself, when the job has ended, however it did.  TimeoutError after `timeout` s."""
@@ -39,7 +53,7 @@ class Job:
     @property
     def result(self) -> Any:
         """What the callable returned.  JobFailed of a job that is not completed (now)."""
-        if not has_ended(self.document):
+        if not self.ended:
             self.status()
         return result_of(self.document)
 
@@ -69,7 +83,7 @@ class Job:
 
 def has_ended(document: dict[str, Any]) -> bool:
     """Whether it is a whole document of a final job: an answer to `submit` has no result."""
-    return document["status"] in ("completed", "failed", "cancelled") and "result" in document
+    return document["status"] in FINAL and "result" in document
 
 
 def result_of(document: dict[str, Any]) -> Any:

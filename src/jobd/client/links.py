@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from jobd.client.connection import CHUNK_BYTES, LATE_S, unavailable
-from jobd.client.protocol import ConnectionLost, Note, Reply, Wire
+from jobd.client.connection import CHUNK_BYTES, lost, seconds_left, unavailable
+from jobd.client.protocol import Note, Reply, Wire
 from jobd.errors import DaemonUnavailable, JobdError
 
 
@@ -55,7 +54,7 @@ class Link:
             self._writer.write(line)
             await self._writer.drain()
         except OSError as exc:
-            raise self.lost(exc) from exc
+            raise lost(self.path, exc) from exc
 
     async def receive(self) -> Reply | Note:
         """The next message, whatever it answers."""
@@ -63,17 +62,14 @@ class Link:
             try:
                 chunk = await self._reader.read(CHUNK_BYTES)
             except OSError as exc:
-                raise self.lost(exc) from exc
+                raise lost(self.path, exc) from exc
             if not chunk:
-                raise self.lost("it closed the connection")
+                raise lost(self.path, "it closed the connection")
             self._received += self._wire.receive(chunk)
         return self._received.popleft()
 
     def close(self) -> None:
         self._writer.close()
-
-    def lost(self, why: object) -> ConnectionLost:
-        return ConnectionLost(f"lost jobd on {self.path}: {why}", socket=self.path)
 
 
 class SharedLink:
@@ -101,7 +97,7 @@ class SharedLink:
             raise self._end
         self._due[request] = (len(line), answer)
         try:
-            async with asyncio.timeout(_seconds_left(deadline)):
+            async with asyncio.timeout(seconds_left(deadline)):
                 await self._link.write(line)
                 return await answer
         except TimeoutError:
@@ -126,7 +122,7 @@ class SharedLink:
         except JobdError as error:
             self._end = error
         except asyncio.CancelledError:
-            self._end = self._link.lost("the client was closed")
+            self._end = lost(self._link.path, "the client was closed")
         for _, answer in self._due.values():
             if not answer.done():
                 answer.set_exception(self._end)
@@ -144,10 +140,6 @@ class SharedLink:
             answer.set_exception(reply.error)
         else:
             answer.set_result(reply.result)
-
-
-def _seconds_left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0) + LATE_S
 
 
 if sys.platform == "win32":

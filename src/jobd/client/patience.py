@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from jobd.client.job import FINAL
 from jobd.errors import Conflict, NotFound
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ def fulfilled(method: str, status: str) -> bool:
     """Whether a job of this status is as the call wanted it."""
     if method == "cancel":
         return status == "cancelled"
-    return status not in ("completed", "failed", "cancelled")
+    return status not in FINAL
 
 
 def timed(params: dict[str, Any], deadline: float | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, create_model, model_validator
 
@@ -38,18 +38,16 @@ Paths = Annotated[tuple[Path, ...], PlainValidator(kind.array(kind.path, "absolu
 Names = Annotated[tuple[str, ...], PlainValidator(kind.array(kind.env_name, "names"))]
 Environment = Annotated[dict[str, str], PlainValidator(kind.environment)]
 
-OnStop = Annotated[Literal["leave", "stop"], PlainValidator(kind.choice("leave", "stop"))]
-Strays = Annotated[Literal["kill", "leave"], PlainValidator(kind.choice("kill", "leave"))]
-Fsync = Annotated[
-    Literal["always", "interval", "never"],
-    PlainValidator(kind.choice("always", "interval", "never")),
-]
-Start = Annotated[Literal["exec"], PlainValidator(kind.choice("exec", later=("fork",)))]
-Level = Annotated[
-    Literal["debug", "info", "warning", "error"],
-    PlainValidator(kind.choice("debug", "info", "warning", "error")),
-]
-Form = Annotated[Literal["text", "json"], PlainValidator(kind.choice("text", "json"))]
+OnStop = Literal["leave", "stop"]
+Strays = Literal["kill", "leave"]
+Fsync = Literal["always", "interval", "never"]
+Start = Literal["exec"]
+Level = Literal["debug", "info", "warning", "error"]
+Form = Literal["text", "json"]
+
+
+def _one_of(words: Any, *, later: tuple[str, ...] = ()) -> PlainValidator:
+    return PlainValidator(kind.choice(*get_args(words), later=later))
 
 
 def _cpus() -> int:
@@ -93,9 +91,9 @@ class DaemonTable(Table):
     # A byte less than a submission of any use needs is no bound but a trap.
     max_request_bytes: Annotated[int, PlainValidator(kind.size(at_least=4096))] = 8 * MIB
     max_interruptions: Count = 3
-    on_stop: OnStop = "leave"
+    on_stop: Annotated[OnStop, _one_of(OnStop)] = "leave"
     shutdown_grace: Seconds = 0.0  # or 10 s: by `on_stop`, see below
-    stray_children: Strays = "kill"
+    stray_children: Annotated[Strays, _one_of(Strays)] = "kill"
 
     @model_validator(mode="before")
     @classmethod
@@ -107,7 +105,7 @@ class DaemonTable(Table):
 
 
 class JournalTable(Table):
-    fsync: Fsync = "always"
+    fsync: Annotated[Fsync, _one_of(Fsync)] = "always"
     interval: AboveZero = 1.0
     segment_bytes: Annotated[int, PlainValidator(kind.size(at_least=64 * 1024))] = 16 * MIB
 
@@ -126,7 +124,7 @@ class PythonTable(Table):
     path: Paths = ()
     cwd: MaybePath = None
     env: Environment = Field(default_factory=dict)
-    start: Start = "exec"
+    start: Annotated[Start, _one_of(Start, later=("fork",))] = "exec"
 
 
 class EnvTable(Table):
@@ -141,8 +139,8 @@ class OutputTable(Table):
 
 
 class LoggingTable(Table):
-    level: Level = "info"
-    format: Form = "text"
+    level: Annotated[Level, _one_of(Level)] = "info"
+    format: Annotated[Form, _one_of(Form)] = "text"
     rotate: Annotated[str | int, PlainValidator(kind.rotation)] = "daily"
     keep: Count = 14
     max_bytes: Annotated[int, PlainValidator(kind.size(at_least=4096))] = 64 * MIB

@@ -171,8 +171,6 @@ def _string_field(field: Field, value: Any) -> str:
     value = text(value)
     if field is FIELDS["cwd"]:
         return str(path(value))
-    if field.pattern is not None and not re.match(field.pattern, value):
-        raise ValueError(f"must match {field.pattern.removesuffix(chr(92) + 'Z')}$")
     return str(value)
 
 

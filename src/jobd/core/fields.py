@@ -7,6 +7,7 @@ The edges (RPC, config, command line, documentation) build what they need from t
 from __future__ import annotations
 
 import math
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Field:
     at_most: float | None = None
     length_max: int | None = None
     length_min: int = 0
-    pattern: str | None = None
+    pattern: str | None = None  # of strings
     choices: tuple[str, ...] = ()
     nullable: bool = False
     unit: str = ""
@@ -51,9 +52,16 @@ class Field:
             return next((f for f in map(waits.fault, value) if f is not None), None)
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}"
+        if self.pattern is not None and not re.match(self.pattern, value):
+            return f"must match {self.pattern_shown}"
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._out_of_bounds(value)
         return None
+
+    @property
+    def pattern_shown(self) -> str:
+        """As everybody but Python writes it, to whom `$` would also match before a newline."""
+        return "" if self.pattern is None else self.pattern.replace(r"\Z", "$")
 
     def _out_of_bounds(self, value: float) -> str | None:
         if not math.isfinite(value):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import signal
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from jobd.cli.arguments import write_no_more
 from jobd.demo import story as stories
 from jobd.demo.board import Board
 from jobd.demo.findings import Finding, Findings
@@ -34,7 +34,7 @@ def main() -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # nobody reads how to look further
         home.remove()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_no_more()
         return 1
     except JobdError as exc:
         print(f"jobd demo: {exc}\nall that was written is in {home.path}", file=sys.stderr)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from jobd.cli.wording import duration, epoch, printable
+from jobd.client.job import FINAL
 
-FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 LATEST_MAX: Final = 200  # more than any terminal shows
 
 _ENDS: Final = frozenset({"completed", "retried", "failed", "cancelled"})

@@ -75,13 +75,10 @@ def _policy_part(name: str) -> Part:
     """A part within the bounds that the table of fields gives."""
     field = FIELDS[name]
     kind = nullable(_SHAPES[field.shape]) if field.nullable else _SHAPES[field.shape]
-    pattern = re.compile(field.pattern) if field.pattern else None
 
     def read(value: Any) -> Any:
         found = kind.read(value)
         fault = field.fault(found)
-        if fault is None and pattern is not None and not pattern.match(found):
-            fault = f"must match {pattern.pattern}"
         return found if fault is None else refuse(value, f"a valid {name}: {fault}")
 
     return Part(name, Kind(kind.write, read), kind.write(getattr(job.Policy(), name)))

@@ -97,7 +97,7 @@ def _bounds(field: Field) -> str:
     ]  # fmt: skip
     bounds = [form.format(value) for form, value in said if value is not None]
     if field.pattern is not None:
-        bounds.append(f"`{field.pattern.removeprefix('^').removesuffix(chr(92) + 'Z')}`")
+        bounds.append(f"`{field.pattern_shown.strip('^$')}`")
     if 0 < len(field.choices) < 10:
         bounds.append(" ".join(f"`{choice}`" for choice in field.choices))
     return ", ".join(bounds)

@@ -6,7 +6,6 @@ The model is built from `core.fields.FIELDS`; what is added here is what a table
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +26,6 @@ from jobd.rpc.jsonrpc import encoded
 from jobd.rpc.transport import Peer
 
 _POLICY: Final = frozenset(POLICY)
-_END: Final = r"\Z"  # in Python's patterns; `$` to everybody else
 _OF_CALLABLES: Final = ("method", "args", "kwargs")
 
 
@@ -129,8 +127,6 @@ def _text_fault(field: Field, text: str) -> str | None:
         return "must not contain NUL"
     if field.length_max is not None and len(text) > field.length_max:
         return f"must have at most {field.length_max} characters"
-    if field.pattern is not None and not re.match(field.pattern, text):
-        return f"must match {field.pattern.replace(_END, '$')}"
     return None
 
 

@@ -139,7 +139,8 @@ def _opened(directory: str) -> Iterator[int]:
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise SocketUnusable(
                 f"the socket's directory {directory} can be written by others, who could put"
-                " another socket in its place; choose another one (daemon.socket), or `chmod go-w` it"
+                " another socket in its place; choose another one (daemon.socket), or"
+                " `chmod go-w` it"
             )
         yield fd
     finally:

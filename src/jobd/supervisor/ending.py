@@ -55,10 +55,7 @@ def _is_ours(outcome: Mapping[str, Any]) -> bool:
 
 def ending_of(outcome: Mapping[str, Any], result: str | None) -> Ending:
     """`result` is the text that a callable's process left, if any."""
-    facts: dict[str, Any] = {
-        name: outcome.get(name)
-        for name in ("pid", "ended_at", "exit_code", "signal", "cpu_time", "max_rss")
-    }
+    facts: dict[str, Any] = {name: outcome.get(name) for name in ("ended_at", *_FACTS)}
     if "spawn" in outcome:
         return Ending(kind="spawn", message=excerpt(outcome["spawn"], MESSAGE_MAX), **facts)
     if outcome["callable"]:

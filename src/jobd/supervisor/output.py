@@ -30,7 +30,7 @@ class _Piece(NamedTuple):
     lossy: bool
 
 
-class Output:
+class Outputs:
     """The files below `log_dir/output`, one pair for each attempt.
 
     `total_max_bytes` bounds what ended attempts have left, the oldest end first; what still

@@ -26,7 +26,7 @@ from jobd.keeper.private import make_private
 from jobd.supervisor import link, settling
 from jobd.supervisor.ending import ending_of
 from jobd.supervisor.launching import Places, launch_message
-from jobd.supervisor.output import Output
+from jobd.supervisor.output import Outputs
 from jobd.supervisor.settings import LaunchSettings
 
 assert sys.platform != "win32"
@@ -60,7 +60,7 @@ class Supervisor:
         report: Callable[[AttemptEnded | AttemptNeverRan], None],
         jitter: Callable[[], float],
         boot_id: str,
-        output: Output | None = None,
+        outputs: Outputs,
         limit: Limit | None = None,  # of descriptors, for what is started
     ) -> None:
         self._places = Places(os.fspath(state_dir), os.fspath(log_dir))
@@ -69,7 +69,7 @@ class Supervisor:
         self._report = report
         self._jitter = jitter
         self._boot_id = boot_id
-        self._output = output
+        self._outputs = outputs
         self._limit = limit
         self._live: dict[str, Live] = {}  # by id: a job has one attempt at a time
         self._link: link.Link | None = None
@@ -77,6 +77,8 @@ class Supervisor:
         self._strangers: set[tuple[str, int]] = set()  # the keeper has them, the journal has not
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
+        self._fault: BaseException | None = None  # of a task that nobody awaits
+        self._failed = asyncio.Event()
 
     async def start(self, running: Sequence[Job]) -> None:
         """Every one of `running` is then either live or reported.  Once, before any effect.
@@ -120,8 +122,13 @@ class Supervisor:
                 directory = self._places.attempt(effect.id, effect.attempt)
                 self._send({"request": "settle", "directory": directory})
             case Forget():
-                if self._output is not None:
-                    self._output.forget(effect.id)
+                self._outputs.forget(effect.id)
+
+    async def watch(self) -> None:
+        """Waits until attempts can't be looked after any more; then raises why."""
+        await self._failed.wait()
+        assert self._fault is not None
+        raise self._fault
 
     def pid(self, id: str) -> int | None:
         """Of the live attempt's main process."""
@@ -208,9 +215,8 @@ class Supervisor:
                 if live is not None and live.attempt == attempt:
                     live.pid, live.launch = message["pid"], None
             case {"report": "ended", "outcome": outcome, "result": result}:
-                if self._output is not None:
-                    size = outcome["stdout_bytes"] + outcome["stderr_bytes"]
-                    self._output.ended(outcome["id"], outcome["attempt"], size)
+                size = outcome["stdout_bytes"] + outcome["stderr_bytes"]
+                self._outputs.ended(outcome["id"], outcome["attempt"], size)
                 self._ended(outcome["id"], outcome["attempt"], ending_of(outcome, result))
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
                 log.warning("no_room id=%s attempt=%s why=%r", id, attempt, why)
@@ -307,7 +313,13 @@ class Supervisor:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = self._fault or fault
+            self._failed.set()
 
 
 def _reap(fd: int, pid: int) -> None:

@@ -12,7 +12,7 @@ from jobd.core.decision import Effect
 from jobd.core.job import Job
 from jobd.descriptors import Limit
 from jobd.errors import CannotStart
-from jobd.supervisor.output import Output
+from jobd.supervisor.output import Outputs
 from jobd.supervisor.settings import LaunchSettings
 
 
@@ -22,6 +22,9 @@ class Supervision(Protocol):
 
     def act(self, effect: Effect) -> None:
         """Begins to carry out.  Never waits."""
+
+    async def watch(self) -> None:
+        """Waits until attempts can't be looked after any more; then raises why."""
 
     def pid(self, id: str) -> int | None:
         """Of the live attempt's main process."""
@@ -38,7 +41,7 @@ def system_supervision(
     report: Callable[[AttemptEnded | AttemptNeverRan], None],
     jitter: Callable[[], float],
     boot_id: str,
-    output: Output,
+    outputs: Outputs,
     limit: Limit | None,
 ) -> Supervision:
     if sys.platform != "win32":
@@ -46,6 +49,6 @@ def system_supervision(
 
         return Supervisor(
             state_dir=state_dir, log_dir=log_dir, settings=settings, report=report, jitter=jitter,
-            boot_id=boot_id, output=output, limit=limit,
+            boot_id=boot_id, outputs=outputs, limit=limit,
         )  # fmt: skip
     raise CannotStart("running jobs on Windows comes in a later release")
