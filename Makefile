@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types mutants soak bench docs clean
+.PHONY: help demo test check format lint types daemon mutants soak bench docs clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ demo: $(READY)  ## the main job on real input, in a temporary home
 	@$(BIN)/jobd demo
 
 test: $(READY)  ## all tests but the slow lanes
-	$(PYTEST) -n auto
+	$(PYTEST) -n auto --ignore tests/daemon
 
 check: $(READY) lint types test  ## what CI runs: format, lint, types, tests
 
@@ -31,6 +31,9 @@ lint: $(READY)  ## layout and lint, changing nothing
 types: $(READY)  ## mypy --strict, for Linux and for Windows
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
+
+daemon: $(READY)  ## the real daemon killed, restarted, attacked, out of room
+	$(PYTEST) -n auto tests/daemon
 
 mutants: $(READY)  ## plant known bugs, one at a time: each must be caught by a test
 	$(BIN)/python tests/mutants/run.py

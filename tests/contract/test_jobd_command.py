@@ -218,6 +218,24 @@ def test_journal_dump_shows_no_env_values_without_secrets(jobd):
     assert [record["seq"] for record in records] == [1, 2, 3]
 
 
+@covers(
+    "option:jobd journal verify --config", "option:jobd journal verify --state-dir",
+    "option:jobd journal dump --config", "option:jobd journal dump --state-dir",
+    "option:jobd journal stats --config", "option:jobd journal stats --state-dir",
+    "option:jobd journal compact --config", "option:jobd journal compact --state-dir",
+    "option:jobd journal repair --config", "option:jobd journal repair --state-dir",
+)  # fmt: skip
+def test_each_tool_finds_the_journal_by_config_or_by_state_dir(jobd):
+    d = jobd()
+    d.submit(command=["/bin/true"], delay=3600)
+    d.stop()
+    for tool in ("verify", "dump", "stats", "compact", "repair"):
+        for place in (["--config", str(d.config_path)], ["--state-dir", str(d.state_dir)]):
+            assert d.jobd("journal", tool, *place).code == (100 if tool == "repair" else 0), tool
+        elsewhere = d.jobd("journal", tool, "--state-dir", str(d.home / "nowhere"))
+        assert elsewhere.code == 100, tool
+
+
 @covers("option:jobd journal stats --json")
 def test_journal_stats(jobd):
     d = jobd()
