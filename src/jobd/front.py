@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import jobd
@@ -75,7 +75,7 @@ class Front:
     def __init__(
         self, *, daemon: Daemon, hub: Hub, clock: Clock, in_force: InForce, store: Store,
         joblog: JobLog, tally: Tally, outputs: Outputs, pid_of: Callable[[str], int | None],
-        stop: Callable[[bool], None], reloaded: Callable[[Config], None],
+        stop: Callable[[bool], None], reloaded: Callable[[Config], Awaitable[None]],
     ) -> None:  # fmt: skip
         self.hub = hub
         self.outputs = outputs
@@ -143,7 +143,7 @@ class Front:
         running = self._in_force.config
         config, changed, restart = configs.reloaded(running, self._in_force.load())
         self._in_force.follow(config)
-        self._reloaded(config)
+        await self._reloaded(config)
         await self._daemon.execute(Follow(config.rules()))
         log.info("reloaded changed=%s restart=%s", ",".join(changed), ",".join(restart))
         return Reloaded(changed, restart)

@@ -10,7 +10,7 @@ from typing import Final
 from jobd.core.decision import Fact
 from jobd.rpc.backend import Held, Sink
 
-HELD_MAX: Final = 10_000  # facts; a few MB, and minutes of a busy daemon
+HELD_MAX: Final = 10_000  # facts
 
 
 class Hub:

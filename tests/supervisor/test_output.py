@@ -188,3 +188,15 @@ def test_output_from_earlier_counts(tmp_path, write):
     asyncio.run(output.scan())
     output.close()
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_new_bound_counts_what_is_there_but_for_what_still_runs(tmp_path, write):
+    old, running, new = (write("x" * 20, attempt=n) for n in (1, 2, 3))
+    os.utime(old, (2, 2))
+    os.utime(running, (1, 1))
+    output = Outputs(tmp_path)
+    asyncio.run(output.scan())  # without a bound, nothing is counted
+    output.total_max_bytes = 30
+    asyncio.run(output.scan(lambda: [(ID, 2)]))
+    output.close()
+    assert (old.exists(), running.exists(), new.exists()) == (False, True, True)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
@@ -99,13 +99,22 @@ class Outputs:
         self._count(id, attempt, size_bytes)
         self._evict()
 
-    async def scan(self) -> None:
-        """Counts what is there from earlier; once, at a start, before anything ends."""
+    async def scan(self, running: Callable[[], Collection[tuple[str, int]]] = tuple) -> None:
+        """Counts anew what is there: at a start, and when the bound has changed.
+
+        `running`, asked when all was read: (id, attempt) of those that have not ended.
+        """
+        self._ended.clear()
+        self._attempts.clear()
+        self._total_bytes = 0
         if self.total_max_bytes is not None:
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(self._worker, _sizes, self._places.outputs)
+            left_out = set(running())
             for id, attempt, size in found:
-                self._count(id, attempt, size)
+                # One that ended while the files were read has been counted.
+                if (id, attempt) not in left_out and (id, attempt) not in self._ended:
+                    self._count(id, attempt, size)
             self._evict()
 
     def close(self) -> None:
