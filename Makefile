@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types daemon mutants soak bench docs clean
+.PHONY: help demo test check format lint types daemon crash mutants soak bench docs clean
 
 help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ types: $(READY)  ## mypy --strict, for Linux and for Windows
 
 daemon: $(READY)  ## the real daemon killed, restarted, attacked, out of room
 	$(PYTEST) -n auto tests/daemon
+
+crash: $(READY)  ## a campaign: the daemon and its keeper killed under load, and judged
+	$(BIN)/python tests/crash/campaign.py
 
 mutants: $(READY)  ## plant known bugs, one at a time: each must be caught by a test
 	$(BIN)/python tests/mutants/run.py

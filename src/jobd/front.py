@@ -75,7 +75,8 @@ class Front:
     def __init__(
         self, *, daemon: Daemon, hub: Hub, clock: Clock, in_force: InForce, store: Store,
         joblog: JobLog, tally: Tally, outputs: Outputs, pid_of: Callable[[str], int | None],
-        stop: Callable[[bool], None], reloaded: Callable[[Config], Awaitable[None]],
+        stop: Callable[[bool], None], upgrade: Callable[[], Awaitable[None]],
+        reloaded: Callable[[Config], Awaitable[None]],
     ) -> None:  # fmt: skip
         self.hub = hub
         self.outputs = outputs
@@ -87,6 +88,7 @@ class Front:
         self._joblog = joblog
         self._tally = tally
         self._stop = stop
+        self._upgrade = upgrade
         self._reloaded = reloaded
         self._started = clock.now()
         self._counting: asyncio.TimerHandle | None = None
@@ -147,6 +149,9 @@ class Front:
         await self._daemon.execute(Follow(config.rules()))
         log.info("reloaded changed=%s restart=%s", ",".join(changed), ",".join(restart))
         return Reloaded(changed, restart)
+
+    async def upgrade(self) -> None:
+        await self._upgrade()
 
     def shutdown(self, *, drain: bool) -> None:
         self._stop(drain)

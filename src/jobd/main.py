@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import random
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,10 +25,13 @@ from jobd.core.commands import Command, Drain, StopAll
 from jobd.core.decision import Fact
 from jobd.core.engine import Engine
 from jobd.daemon import Daemon
-from jobd.descriptors import raise_limit
-from jobd.errors import CannotStart, ConfigError
+from jobd.descriptors import Limit, raise_limit, restore
+from jobd.errors import CannotStart, ConfigError, Draining
 from jobd.front import Front, InForce
+from jobd.handover import Handover, Successor, Terms
 from jobd.hub import Hub
+from jobd.journal.files import FILES
+from jobd.journal.statedir import StateDir
 from jobd.journal.store import Store
 from jobd.logs import Logs
 from jobd.rpc.methods import Dispatch
@@ -37,6 +40,7 @@ from jobd.rpc.transport import Listener, system_listener
 from jobd.supervisor.output import Outputs
 from jobd.supervisor.system import system_supervision
 from jobd.tally import Tally
+from jobd.wishes import Wishes, heard, hold
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +57,21 @@ def serve(
     load = partial(
         configs.load, config_path, state_dir=state_dir, socket=socket, log_level=log_level
     )
+    handed = Handover.received()
     in_force = InForce(load)
-    try:
-        anyio.run(_serve, in_force)
-    except BaseExceptionGroup as group:
-        # The first broken promise says why; what fell with it follows from it.
-        promises, bugs = group.split(CannotStart)
-        if promises is None or bugs is not None:
-            raise
-        raise _first(promises) from None
-    return 0
+    while True:
+        try:
+            handed = anyio.run(_serve, in_force, handed)
+        except BaseExceptionGroup as group:
+            # The first broken promise says why; what fell with it follows from it.
+            promises, bugs = group.split(CannotStart)
+            if promises is None or bugs is not None:
+                raise
+            raise _first(promises) from None
+        if handed is None:
+            return 0
+        # An upgrade: this is where the next program begins, or else this one's next life.
+        handed = handed.execute()
 
 
 def _first(group: BaseExceptionGroup[CannotStart]) -> CannotStart:
@@ -73,50 +82,48 @@ def _first(group: BaseExceptionGroup[CannotStart]) -> CannotStart:
     return error
 
 
-async def _serve(in_force: InForce) -> None:
-    """What can't be had is found out before anything else is touched."""
+async def _serve(in_force: InForce, handed: Handover | None) -> Handover | None:
+    """One life of the daemon; what to hand over if the next one is to begin at once.
+
+    What can't be had is found out before anything else is touched.
+    """
     config = in_force.config
-    wishes = _Wishes()
+    wishes = Wishes()
     listener = system_listener(str(config.daemon.socket))
-    listener.check()
+    if handed is None:
+        listener.check()
     # Before the socket, which may stand in the state directory: that is ours or empty.
-    store = Store.open(
-        config.daemon.state_dir, fsync=config.journal.fsync,
-        interval_s=config.journal.interval, segment_bytes=config.journal.segment_bytes,
+    state = StateDir.claim(config.daemon.state_dir, FILES, handed.lock_fd if handed else None)
+    store = Store(
+        state, FILES, fsync=config.journal.fsync, interval_s=config.journal.interval,
+        segment_bytes=config.journal.segment_bytes,
     )  # fmt: skip
+    limit = raise_limit()
     try:
-        listener.bind()
+        listener.bind(handed.socket_fd if handed else None)
         try:
             # From here on a signal is heard, and heeded once there is something to stop.
-            with _signals(wishes.stop, wishes.reload.set):
-                await _Service(in_force, listener, store, wishes).run()
+            with heard(wishes):
+                service = _Service(in_force, listener, store, wishes, limit)
+                if handed is not None and handed.fault is not None:
+                    log.error("not_upgraded why=%r", handed.fault)
+                await service.run()
         finally:
             await listener.aclose()
+        return Handover(listener.kept, state.keep()) if wishes.upgrading else None
     finally:
         await store.aclose()
-
-
-class _Wishes:
-    """What signals and `shutdown` ask for."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()  # to stop
-        self.hurried = asyncio.Event()  # not to wait for what runs
-        self.reload = asyncio.Event()
-
-    def stop(self, drain: bool = True) -> None:
-        """As SIGTERM; the second time, and without `drain`, what runs is not waited for."""
-        if self.asked.is_set() or not drain:
-            self.hurried.set()
-        self.asked.set()
+        if limit is not None:  # as the next one is to find it
+            restore(os.getpid(), limit)
 
 
 class _Service:
     """One life of the daemon."""
 
     def __init__(
-        self, in_force: InForce, listener: Listener, store: Store, wishes: _Wishes
-    ) -> None:
+        self, in_force: InForce, listener: Listener, store: Store, wishes: Wishes,
+        limit: Limit | None,
+    ) -> None:  # fmt: skip
         config = in_force.config
         self._in_force = in_force
         self._wishes = wishes
@@ -138,7 +145,7 @@ class _Service:
             jitter=random.random,
             boot_id=self._clock.boot_id,
             outputs=self._outputs,
-            limit=raise_limit(),
+            limit=limit,
         )
         self._daemon = Daemon(
             engine=self._engine, journal=store, clock=self._clock, admit=in_force.admit,
@@ -148,11 +155,13 @@ class _Service:
         self._front = Front(
             daemon=self._daemon, hub=self._hub, clock=self._clock, in_force=in_force, store=store,
             joblog=self._logs.jobs, tally=self._tally, outputs=self._outputs,
-            pid_of=self._supervisor.pid, stop=wishes.stop, reloaded=self._reloaded,
+            pid_of=self._supervisor.pid, stop=wishes.stop, upgrade=self._upgrade,
+            reloaded=self._reloaded,
         )  # fmt: skip
         self._server = Server(
             listener, Dispatch(self._front), request_bytes_max=lambda: self._front.max_request_bytes
         )
+        self._successor = Successor(Terms.of(config))
         self._idle = asyncio.Event()  # nothing runs
         self._frozen_seq = self._engine.seq
 
@@ -171,28 +180,42 @@ class _Service:
                 parts.start_soon(self._compaction.run)
                 await self._server.start()
                 parts.start_soon(self._heed_reloads)
+                parts.start_soon(self._heed_upgrades)
                 self._say_ready()
                 await self._wishes.asked.wait()
                 await self._wind_down()
                 parts.cancel_scope.cancel()
         finally:
+            await self._successor.aclose()
             await self._supervisor.aclose(leave=True)
             self._outputs.close()
             self._logs.close()
 
     async def _wind_down(self) -> None:
         """Requests are served to the end; then the loop finishes what has arrived."""
-        daemon = self._in_force.config.daemon
-        log.info("stopping running=%d on_stop=%s", len(self._engine.running), daemon.on_stop)
+        on_stop = self._in_force.config.daemon.on_stop
+        log.info(
+            "stopping running=%d on_stop=%s",
+            len(self._engine.running), "upgrade" if self._wishes.upgrading else on_stop,
+        )  # fmt: skip
         await self._daemon.execute(Drain(on=True))
-        await self._until_idle(daemon.shutdown_grace, self._wishes.hurried)
-        if daemon.on_stop == "stop" and self._engine.running:
-            await self._daemon.execute(StopAll())
-            grace_s = max(job.policy.kill_grace for job in self._engine.running.values())
-            await self._until_idle(grace_s + LAST_WAIT_S, asyncio.Event())
+        if self._wishes.upgrading:
+            hold()  # the next program has its own ears, a moment later
+            self._listener.keep()
+        else:
+            await self._part_with_what_runs(stop=on_stop == "stop")
         await self._server.aclose()
         self._daemon.close()
         log.info("stopped left_running=%d", len(self._engine.running))
+
+    async def _part_with_what_runs(self, *, stop: bool) -> None:
+        """It has its grace; after that it is left to the next daemon, or stopped."""
+        within_s = self._in_force.config.daemon.shutdown_grace
+        await self._until_idle(within_s, self._wishes.hurried)
+        if stop and self._engine.running:
+            await self._daemon.execute(StopAll())
+            grace_s = max(job.policy.kill_grace for job in self._engine.running.values())
+            await self._until_idle(grace_s + LAST_WAIT_S, asyncio.Event())
 
     async def _until_idle(self, within_s: float, hurry: asyncio.Event) -> None:
         """Returns when nothing runs, or in time, or when hurried."""
@@ -228,9 +251,26 @@ class _Service:
             self._wishes.reload.clear()
             self._logs.reopen()
             try:
-                await self._front.reload()
+                with contextlib.suppress(Draining):  # the next one reads it anyway
+                    await self._front.reload()
             except ConfigError as exc:
                 log.error("not_reloaded why=%r", str(exc))
+
+    async def _heed_upgrades(self) -> None:
+        """SIGUSR2: another program is to go on from here."""
+        while True:
+            await self._wishes.upgrade.wait()
+            self._wishes.upgrade.clear()
+            with contextlib.suppress(CannotStart, Draining):  # it is in the log
+                await self._upgrade()
+
+    async def _upgrade(self) -> None:
+        try:
+            await self._successor.rehearse()
+        except CannotStart as exc:
+            log.error("not_upgraded why=%r", str(exc))
+            raise
+        self._wishes.make_way()
 
     async def _reloaded(self, config: Config) -> None:
         self._logs.follow(config)
@@ -269,31 +309,3 @@ def _replayed(config: Config, store: Store, boot_id: str) -> Engine:
 async def _then_cancel(event: asyncio.Event, scope: anyio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
-
-
-class _signals:  # noqa: N801 reads as a statement
-    """While inside, signals are heard on the loop."""
-
-    def __init__(self, stop: Callable[[], None], hang_up: Callable[[], object]) -> None:
-        self._heard: dict[int, Callable[[], object]] = {
-            signal.SIGTERM: stop,
-            signal.SIGINT: stop,
-        }
-        if sys.platform != "win32":
-            self._heard[signal.SIGHUP] = hang_up
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number, act in self._heard.items():
-            if sys.platform == "win32":
-                signal.signal(number, lambda *_, act=act: loop.call_soon_threadsafe(act))
-            else:
-                loop.add_signal_handler(number, act)
-
-    def __exit__(self, *_: object) -> None:
-        loop = asyncio.get_running_loop()
-        for number in self._heard:
-            if sys.platform == "win32":
-                signal.signal(number, signal.SIG_DFL)
-            else:
-                loop.remove_signal_handler(number)

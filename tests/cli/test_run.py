@@ -161,6 +161,17 @@ def test_ctrl_c_cancels_the_job_whose_output_is_shown_to_its_end(running):
     assert ("cancel", {"id": JOB}) in running.all_asked()
 
 
+def test_a_cancel_whose_answer_was_lost_is_asked_for_again(running, scripted):
+    running.on(
+        "cancel", scripted.DROP, lambda params, say: running.cancelled.set() or {"id": JOB}
+    )  # fmt: skip
+    jobctl = Process("run", "app:f")
+    jobctl.says(b"up\n")
+    jobctl.interrupt()
+    assert jobctl.popen.stdout.read() == b"bye\n"
+    assert jobctl.ends() == 130
+
+
 def test_a_second_ctrl_c_leaves_the_job_and_goes(running, scripted):
     running.on("cancel", scripted.SILENCE)
     jobctl = Process("run", "app:f")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,27 @@ def test_a_request_id_of_one_s_own_is_sent(jobctl, daemon):
     code, out, err = jobctl("submit", "app:f", "--request-id", "mine")
     assert (code, out) == (0, f"{JOB}\n") and "no new job" in err
     assert daemon.asked()[1]["request_id"] == "mine"
+
+
+def test_a_submission_that_was_lost_and_found_again_is_no_repetition(jobctl, daemon, scripted):
+    daemon.on("submit", scripted.DROP, {**STORED, "duplicate": True})
+    assert jobctl("submit", "app:f") == (0, f"{JOB}\n", "")
+
+
+def test_who_interrupts_it_before_an_answer_is_told_that_the_job_may_be_stored(daemon, scripted):
+    daemon.on("submit", scripted.DROP)
+    source = str(Path(__file__).parents[2] / "src")
+    jobctl = subprocess.Popen(
+        [sys.executable, "-m", "jobd.cli.jobctl", "submit", "app:f"],
+        env={**os.environ, "PYTHONPATH": source}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for _ in range(2):
+        daemon.asked()
+    jobctl.send_signal(signal.SIGINT)
+    out, err = jobctl.communicate(timeout=10)
+    assert (jobctl.returncode, out) == (130, "")
+    assert "may be stored" in err and daemon.path in err
 
 
 def test_a_command_follows_two_dashes_with_options_of_its_own(jobctl, sent):

@@ -18,7 +18,7 @@ def _load(name):
 
 @pytest.fixture
 def scripted():
-    """The module: ScriptedDaemon, DROP, SILENCE."""
+    """The module: ScriptedDaemon, DROP, HALF, SILENCE."""
     return _load("scripted")
 
 

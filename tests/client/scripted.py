@@ -10,7 +10,9 @@ import socket
 import threading
 
 DROP = object()  # the connection closes instead of an answer
+HALF = object()  # and this after the beginning of one
 SILENCE = object()  # no answer, ever
+UNSAID = {"status": {"status": "running", "attempt": 1}}  # what is answered unless it is scripted
 
 
 class Unread:
@@ -23,7 +25,7 @@ class Unread:
 class ScriptedDaemon:
     """`script[method]`: a list of answers, the last of which is given again and again.
 
-    An answer is a result, a RequestError, DROP, SILENCE, or a function of (params, say) that
+    An answer is a result, a RequestError, DROP, HALF, SILENCE, or a function of (params, say) that
     returns one, where say(method, params) sends a notification of that request's stream.
     """
 
@@ -108,7 +110,7 @@ class _Link:
 
     def answer(self, request):
         method, params, id = request["method"], request.get("params", {}), request["id"]
-        answers = self.daemon.script.get(method, [{}])
+        answers = self.daemon.script.get(method, [UNSAID.get(method, {})])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         self.daemon.requests.put((method, params))
         if callable(answer):
@@ -122,7 +124,10 @@ class _Link:
             error = {"code": answer.error.code, "message": str(answer.error)}
             self.send({"id": None, "error": error})
             self.close()
-        elif answer is DROP:
+        elif answer in (DROP, HALF):
+            if answer is HALF:
+                with self.lock, contextlib.suppress(OSError):
+                    self.connection.sendall(b'{"jsonrpc":"2.0","result":{"id":"aaaa')
             self.close()
         elif isinstance(answer, Exception):
             data = {"type": answer.type, **answer.data}

@@ -179,7 +179,8 @@ def test_follow_goes_on_over_a_lost_connection(daemon, scripted, run):
         {"attempt": 1, "data": "two", "offset": 7, "eof": True, "skipped": 0, "lossy": False},
     )  # fmt: skip
 
-    daemon.on("status", {"id": JOB, "status": "completed", "attempt": 1})
+    running = {"id": JOB, "status": "running", "attempt": 1}
+    daemon.on("status", running, {**running, "status": "completed"})
 
     async def story(jobs):
         return [chunk["data"] async for chunk in jobs.follow(JOB, streams=("stdout",))]

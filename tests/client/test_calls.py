@@ -25,12 +25,28 @@ def module_function():
 
 def test_none_is_not_sent():
     params = calls.submission("app:f", None, retry_attempts=None, priority=3)
-    assert set(params) == {"target", "priority", "request_id"}
+    assert set(params) == {"target", "priority"}
 
 
 def test_a_request_id_is_made_for_each_and_the_caller_s_own_is_kept():
-    assert calls.submission("app:f")["request_id"] != calls.submission("app:f")["request_id"]
-    assert calls.submission("app:f", request_id="mine")["request_id"] == "mine"
+    made = [calls.once("submit", {"target": "app:f"})["request_id"] for _ in range(2)]
+    assert all(made) and made[0] != made[1]
+    assert calls.once("submit", {"request_id": "mine"}) == {"request_id": "mine"}
+
+
+def test_in_a_batch_each_submission_has_a_request_id_of_its_own_also_for_null():
+    given = [{"request_id": "mine"}, {"request_id": None}, {"target": "app:f"}]
+    ids = [job["request_id"] for job in calls.once("submit_many", {"jobs": given})["jobs"]]
+    assert ids[0] == "mine" and len(set(ids)) == 3 and all(ids)
+
+
+@pytest.mark.parametrize("jobs", [None, 5, ["app:f"], {"target": "app:f"}])
+def test_what_is_no_batch_is_left_for_the_daemon_to_refuse(jobs):
+    assert calls.once("submit_many", {"jobs": jobs}) == {"jobs": jobs}
+
+
+def test_other_calls_are_sent_as_they_are():
+    assert calls.once("cancel", {"id": "a"}) == {"id": "a"}
 
 
 def test_a_class_and_a_function_are_named_by_module_and_name():

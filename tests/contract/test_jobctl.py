@@ -227,7 +227,6 @@ LATER_VERBS = [
     pytest.param("schedules", marks=covers("jobctl:schedules")),
     pytest.param("top", marks=covers("jobctl:top")),
     pytest.param("progress", marks=covers("jobctl:progress")),
-    pytest.param("upgrade", marks=covers("jobctl:upgrade")),
     pytest.param("doctor", marks=covers("jobctl:doctor")),
     pytest.param("dashboard", marks=covers("jobctl:dashboard")),
 ]

@@ -1,16 +1,32 @@
 """Journals to test with: records that follow one another, stores, and a disk that fails."""
 
 import errno
+import functools
 import json
 import os
+import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from jobd.core import ids, records
-from jobd.core.job import Ended, Policy
+from jobd.core import ids, lifecycle, records
+from jobd.core.allow import Admitted
+from jobd.core.commands import (
+    AttemptEnded,
+    AttemptNeverRan,
+    Cancel,
+    Keep,
+    Remove,
+    Retry,
+    Submission,
+    Submit,
+)
+from jobd.core.engine import Engine
+from jobd.core.job import FINAL, Ended, Ending, Policy
+from jobd.core.moment import Moment
+from jobd.core.rules import Rules
 from jobd.journal.files import Files
 from jobd.journal.format import Header, encode, encode_header
 from jobd.journal.store import Store
@@ -170,6 +186,14 @@ class Disk(Files):
         self._do("unlink", path.name)
         super().unlink(path)
 
+    def rmdir(self, path):
+        self._do("rmdir", path.name)
+        super().rmdir(path)
+
+    def rename(self, path, to):
+        self._do("rename", path.name)
+        super().rename(path, to)
+
 
 @pytest.fixture
 def disk() -> Disk:
@@ -179,3 +203,108 @@ def disk() -> Disk:
 @pytest.fixture
 def disks() -> type[Disk]:
     return Disk
+
+
+class Life:
+    """What an engine decides of random commands: commits, and the jobs as they are afterwards."""
+
+    def __init__(self, seed: int, steps: int) -> None:
+        self.engine = Engine(Rules(max_running=4, max_interruptions=1), boot_id="b")
+        self.commits: list[tuple[int, list[records.Record]]] = []
+        self._dice = random.Random(seed)
+        self._now = Moment(AT, 100.0)
+        for step in range(steps):
+            self._now = Moment(self._now.wall + 1.5, self._now.boot + 1.5)
+            self._keep(self.engine.tick(self._now, lambda job: Admitted(program="/bin/true")))
+            self._step(step)
+        self.records = [
+            (seq + n, record) for seq, said in self.commits for n, record in enumerate(said)
+        ]
+
+    def _step(self, step: int) -> None:
+        dice = self._dice
+        jobs = sorted(self.engine.jobs, key=lambda job: job.number)
+        final = [job.id for job in jobs if job.status in FINAL]
+        running = sorted(self.engine.running)
+        does = dice.choices(
+            ("submit", "end", "never ran", "cancel", "retry", "remove", "keep"),
+            (4, 5, 1, 2, 2, 1, 1),
+        )[0]
+        if does == "submit" or not jobs:
+            # A request_id may be used again once its job was forgotten.
+            stem = ids.stem("uid:0", str(dice.randrange(12)))
+            policy = Policy(
+                retry_attempts=dice.randrange(3), retry_delay=1.0,
+                on_interrupt=dice.choice(["retry", "fail"]), timeout=dice.choice([None, 4.0]),
+            )  # fmt: skip
+            if self.engine.jobs.of_stem(stem) is None:
+                call = b'{"command":["/bin/true"],"env":{"TOKEN":"hunter2"}}'
+                submission = Submission(stem=stem, by="uid:0", call=call, policy=policy)
+                self._decide(Submit((submission,)))
+        elif does == "end" and running:
+            ending = Ending(
+                kind=dice.choice(["completed", "exit", "interrupted"]), exit_code=0, message="said",
+                pid=7, ended_at=self._now.wall, result=b'{"n":1}',
+            )  # fmt: skip
+            job = self.engine.running[dice.choice(running)]
+            self._decide(AttemptEnded(job.id, job.attempt, ending, jitter=0.5))
+        elif does == "never ran" and running:
+            job = self.engine.running[dice.choice(running)]
+            self._decide(AttemptNeverRan(job.id, job.attempt))
+        elif does == "cancel" and (waiting := [job.id for job in jobs if job.id not in final]):
+            self._decide(Cancel(dice.choice(waiting), force=dice.random() < 0.5))
+        elif does == "retry" and final:
+            self._decide(Retry(dice.choice(final)))
+        elif does == "remove" and final:
+            self._decide(Remove(dice.choice(final)))
+        elif does == "keep":
+            self._decide(Keep((dice.choice(jobs).id,)))
+
+    def _decide(self, command) -> None:
+        self._keep(self.engine.decide(command, self._now))
+
+    def _keep(self, decision) -> None:
+        if decision.facts:
+            self.commits.append((decision.facts[0].seq, [fact.record for fact in decision.facts]))
+
+    def files(self, count: int) -> dict[str, list[bytes]]:
+        """The lines of each segment, headers included, by the file's name."""
+        size = -(-len(self.commits) // count)
+        parts = [self.commits[n : n + size] for n in range(0, len(self.commits), size)]
+        return {
+            f"{part[0][0]:020d}.jsonl": [
+                encode_header(Header(part[0][0], AT)), *(encode(*commit) for commit in part)
+            ]
+            for part in parts
+        }  # fmt: skip
+
+    def check(self, found, lost) -> None:
+        """What must hold of the jobs that are left after these records were lost."""
+        truth = {job.id: lifecycle.snapshot(job, 0.0) for job in self.engine.jobs}
+        told = {}
+        for seq, record in self.records:
+            told.setdefault(record.id, []).append((seq, record))
+        assert found.keys() <= told.keys(), "no job is made up"
+        for id, history in told.items():
+            there, (last_seq, last) = found.get(id), history[-1]
+            left = [said for seq, said in history if seq not in lost]
+            if len(left) == len(history):
+                assert (id in found) == (id in truth)
+                if id in truth and truth[id].status != "running":
+                    assert there == truth[id]
+            if last_seq not in lost and type(last) is records.Removed:
+                assert there is None
+            if there is None:
+                continue
+            if last_seq not in lost and id in truth and truth[id].status in FINAL:
+                assert there.status == truth[id].status, "an end that is on record stays"
+            if there.status == "completed":
+                assert any(
+                    type(said) is records.Completed or getattr(said, "status", "") == "completed"
+                    for said in left
+                ), "success is never made up"
+
+
+@pytest.fixture(scope="session")
+def life() -> Callable[[int, int], Life]:
+    return functools.cache(Life)

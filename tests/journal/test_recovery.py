@@ -1,8 +1,11 @@
 """A torn end is cut off, with a warning; any other fault stops the start and changes nothing."""
 
+import json
 import logging
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jobd.errors import CannotStart, JournalDamaged
 from jobd.journal.format import Header, encode, encode_header
@@ -238,3 +241,66 @@ def test_a_job_whose_beginning_is_nowhere_is_damage(journal, make):
     with pytest.raises(JournalDamaged, match=make.id(1)) as damage:
         read(journal)
     assert damage.value.line == 3
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=5)
+    | st.sampled_from(["running", "completed", "kept", "started", "removed", "0123456789ab0001"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)  # fmt: skip
+
+
+def parts(said):
+    """Every object and array in it, the whole included."""
+    if type(said) in (dict, list):
+        yield said
+        for inner in said.values() if type(said) is dict else said:
+            yield from parts(inner)
+
+
+def says(read, written):
+    """What was read is what is written; what has its usual value may be left out."""
+    if type(read) is dict:
+        return type(written) is dict and all(
+            key in written and says(value, written[key]) for key, value in read.items()
+        )
+    if type(read) is list:
+        return type(written) is list and len(read) == len(written) and all(map(says, read, written))
+    return read == written
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data())
+def test_whatever_a_valid_checksum_covers_is_read_as_it_says_or_refused(
+    life, state_dirs, seal, data
+):
+    """No other exception, and no other meaning."""
+    [(name, lines)] = life(3, 40).files(1).items()
+    n = data.draw(st.integers(0, len(lines) - 1))
+    said = json.loads(lines[n])
+    del said["crc"]
+    where = data.draw(st.sampled_from(list(parts(said))))
+    keys = [*where, "more"] if type(where) is dict else list(range(len(where)))
+    key = data.draw(st.sampled_from(keys))
+    if data.draw(st.booleans()) or key == "more":
+        where[key] = data.draw(values)
+    else:
+        del where[key]
+    text = json.dumps(said, separators=(",", ":"), ensure_ascii=data.draw(st.booleans()))
+    directory = state_dirs()
+    directory.mkdir()
+    rest = text[1:].encode(errors="surrogatepass")
+    (directory / name).write_bytes(b"".join([*lines[:n], seal(rest), *lines[n + 1 :]]))
+
+    try:
+        commits = [commit for _, commit in Reading(directory)]
+    except JournalDamaged as damage:
+        assert damage.line in (n + 1, n + 2)
+    except CannotStart as newer:
+        assert "newer jobd" in str(newer)
+        assert n == 0
+    else:
+        if n > 0:
+            read = json.loads(encode(*commits[n - 1]))
+            assert says(read, {**said, "crc": read["crc"]})

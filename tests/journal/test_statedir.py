@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from jobd.errors import ForeignState, StateLocked
+from jobd.journal.files import FILES
+from jobd.journal.statedir import LOCK, StateDir
 
 
 def listing(path):
@@ -94,3 +96,44 @@ def test_the_lock_is_not_inherited_by_a_child(open_store, state_dir):
 def test_the_lock_goes_with_the_store(open_store, state_dir):
     for _ in range(3):
         open_store(state_dir).close()
+
+
+def test_a_lock_that_is_kept_outlives_the_store_and_is_taken_up_again(state_dir):
+    first = StateDir.claim(state_dir, FILES)
+    kept = first.keep()
+    first.release()
+    with pytest.raises(StateLocked):
+        StateDir.claim(state_dir, FILES)
+    second = StateDir.claim(state_dir, FILES, kept)
+    with pytest.raises(StateLocked):
+        StateDir.claim(state_dir, FILES)
+    second.release()
+    StateDir.claim(state_dir, FILES).release()
+
+
+def test_a_lock_of_another_directory_is_let_go(state_dir, tmp_path):
+    other = StateDir.claim(tmp_path / "other", FILES)
+    kept = other.keep()
+    other.release()
+    here = StateDir.claim(state_dir, FILES, kept)
+    StateDir.claim(tmp_path / "other", FILES).release()
+    with pytest.raises(StateLocked):
+        StateDir.claim(state_dir, FILES)
+    here.release()
+
+
+@pytest.mark.parametrize("before", [b"", b"77\n", b"x" * 100])
+def test_the_lock_is_signed_without_giving_its_room_away(state_dir, monkeypatch, before):
+    """A file that is emptied first needs a block again, which a full disk has not."""
+    StateDir.claim(state_dir, FILES).release()
+    (state_dir / LOCK).write_bytes(before)
+    lengths = []
+    truncate = os.ftruncate
+    monkeypatch.setattr(os, "ftruncate", lambda fd, n: (lengths.append(n), truncate(fd, n)))
+    state = StateDir.claim(state_dir, FILES)
+    state.sign()
+    said = (state_dir / LOCK).read_bytes()
+    assert said.split() == [b"%d" % os.getpid()]
+    assert not lengths or min(lengths) == len(said)
+    assert len(said) == 11, "of one width"
+    state.release()

@@ -69,7 +69,8 @@ def test_verify_names_the_place_of_damage(tool, state):
     path.write_bytes(path.read_bytes().replace(b"started", b"stopped"))
 
     code, out, err = tool(state, "verify")
-    assert (code, out) == (100, "")
+    assert code == 100
+    assert f"{path}:3 (byte " in out
     assert f"{path}:3 (byte " in err
     assert err.count("\n") == 1
 
@@ -78,7 +79,7 @@ def test_verify_names_the_place_of_damage(tool, state):
     assert json.loads(out)["line"] == 3
 
 
-@pytest.mark.parametrize("name", ["verify", "dump", "stats", "compact"])
+@pytest.mark.parametrize("name", ["verify", "dump", "stats", "compact", "repair"])
 def test_no_tool_makes_a_journal_where_there_is_none(tool, state_dir, name):
     code, _, err = tool(state_dir, name)
 
@@ -148,8 +149,138 @@ def test_compact_is_refused_while_a_daemon_serves(tool, state, open_store):
     assert tool(state, "verify")[0] == 0  # reading is fine
 
 
-def test_repair_says_that_it_comes_later(tool, state):
-    code, _, err = tool(state, "repair")
+@pytest.fixture
+def damaged(state):
+    """The start of the first job can't be read any more."""
+    path = state / "journal" / f"{1:020d}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"attempt"', b'"attempts'))
+    return state
+
+
+def test_verify_tells_every_damage_and_what_a_repair_would_lose(tool, damaged, make):
+    second = damaged / "journal" / f"{4:020d}.jsonl"
+    second.write_bytes(second.read_bytes().replace(b'"first_seq"', b'"first_sec"'))
+
+    code, out, err = tool(damaged, "verify")
 
     assert code == 100
-    assert "later release" in err
+    first, header, summary = out.splitlines()
+    assert f"{1:020d}.jsonl:3 (byte " in first
+    assert "record 3 is lost" in first
+    assert make.id(1) in first
+    assert f"{second}:1 (byte 0)" in header
+    assert "no record is lost" in header
+    assert "jobs: 2 kept, 0 lost; records: 1 lost" in summary
+    assert f"{1:020d}.jsonl:3 (byte " in err
+
+
+def test_verify_tells_programs_the_same(tool, damaged, make):
+    said = json.loads(tool(damaged, "verify", "--json")[1])
+
+    assert (said["sound"], said["line"]) == (False, 3)
+    [loss] = said["damage"]
+    assert (loss["first_seq"], loss["records"], loss["ids"]) == (3, 1, [make.id(1)])
+    assert (said["records_lost"], said["exact"], said["jobs"]) == (1, True, 2)
+    assert said["may_run_again"] == [make.id(2)]
+    assert said["lost_jobs"] == []
+
+
+def test_repair_tells_what_is_lost_and_keeps_the_old_journal(tool, state, make):
+    path = state / "journal" / f"{1:020d}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"by"', b'"bi"'))
+    before = path.read_bytes()
+
+    code, out, err = tool(state, "repair")
+
+    assert (code, err) == (0, "")
+    loss, lost, hint, summary = out.splitlines()
+    assert f"{path}:2 (byte " in loss
+    assert "records 1 to 2 are lost" in loss
+    assert f"job {make.id(1)} is lost" in lost
+    assert "completed at 2025-" in lost
+    assert make.id(2) in hint
+    [kept] = state.glob("journal.damaged-*")
+    assert str(kept) in summary
+    assert (kept / path.name).read_bytes() == before
+    assert tool(state, "verify")[0] == 0
+    assert "nothing to repair" in tool(state, "repair")[1]
+
+
+def test_repair_and_verify_show_nothing_of_what_jobs_were_given(tool, state):
+    path = state / "journal" / f"{1:020d}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"by"', b'"bi"'))
+
+    for name in ("verify", "repair"):
+        for words in ([], ["--json"]):
+            _, out, err = tool(state, name, *words)
+            assert "hunter2" not in out + err
+            assert "TOKEN" not in out + err
+            assert "app.jobs" not in out + err
+
+
+def test_ids_are_bounded_for_people_and_complete_for_programs(tool, state_dir, make, open_store):
+    open_store(state_dir).close()
+    path = make.segment(
+        state_dir / "journal", 1, *([make.submitted(n)] for n in range(1, 31)), [make.started(1)],
+        [make.started(2)],
+    )  # fmt: skip
+    lines = path.read_bytes().splitlines(True)
+    lines[-2] = lines[-2].replace(b"started", b"stopped")
+    path.write_bytes(b"".join(lines))
+
+    assert len(json.loads(tool(state_dir, "verify", "--json")[1])["may_run_again"]) == 29
+    assert "and 21 more" in tool(state_dir, "verify")[1]
+
+
+def test_repair_finishes_what_another_one_has_begun(tool, damaged):
+    assert tool(damaged, "repair")[0] == 0
+    (damaged / "journal").rename(damaged / "journal.new")
+
+    for name in ("verify", "stats", "compact"):
+        code, _, err = tool(damaged, name)
+        assert code == 100
+        assert "say `jobd journal repair`" in err
+    code, out, _ = tool(damaged, "repair", "--json")
+
+    assert (code, json.loads(out)["finished"]) == (0, True)
+    assert tool(damaged, "verify")[0] == 0
+
+
+def test_a_new_journal_that_is_damaged_itself_does_not_take_the_place(tool, damaged):
+    assert tool(damaged, "repair")[0] == 0
+    (damaged / "journal").rename(damaged / "journal.new")
+    [path] = (damaged / "journal.new").iterdir()
+    path.write_bytes(b"#" + path.read_bytes()[1:])
+
+    code, _, err = tool(damaged, "repair")
+
+    assert code == 100
+    assert "journal.new is damaged too" in err
+    assert not (damaged / "journal").exists()
+
+
+def test_repair_is_refused_while_a_daemon_serves(tool, damaged, open_store):
+    store = open_store(damaged, read=False)
+
+    code, _, err = tool(damaged, "repair")
+
+    assert code == 111
+    assert "in use by" in err
+    store.close()
+
+
+def test_an_attempt_that_may_be_alive_is_left_running(tool, state_dir, make, open_store):
+    open_store(state_dir).close()
+    path = make.segment(
+        state_dir / "journal", 1, [make.submitted(1)], [make.submitted(2)], [make.started(1)],
+        [make.started(2)], [make.completed(1)], [make.submitted(6)],
+    )  # fmt: skip
+    path.write_bytes(path.read_bytes().replace(b"completed", b"cmopleted"))
+    claim = state_dir / "attempts" / f"{make.id(2)}-1" / "claim"
+    claim.parent.mkdir(parents=True)
+    claim.touch()
+
+    assert tool(state_dir, "repair")[0] == 0
+
+    jobs = json.loads(tool(state_dir, "stats", "--json")[1])["jobs"]
+    assert (jobs["running"], jobs["pending_retry"], jobs["pending"]) == (1, 1, 1)

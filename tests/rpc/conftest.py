@@ -92,6 +92,8 @@ class World:
         self.children_obey = True  # and end when they are told to stop
         self.stopped = None
         self.reloaded = Reloaded(["daemon.max_running"], ["daemon.socket"])
+        self.upgrades = 0
+        self.not_upgraded = None  # why the next program can't take over
         self.stays_shut = None  # an error that every command is refused with
         self.stalled = None  # an event that commands wait for
 
@@ -166,6 +168,12 @@ class World:
         if isinstance(self.reloaded, ConfigError):
             raise self.reloaded
         return self.reloaded
+
+    async def upgrade(self):
+        await asyncio.sleep(0)
+        if self.not_upgraded is not None:
+            raise self.not_upgraded
+        self.upgrades += 1
 
     def shutdown(self, *, drain):
         self.stopped = drain

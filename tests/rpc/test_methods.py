@@ -7,7 +7,7 @@ import pytest
 from jobd.core.commands import Submission, Submit
 from jobd.core.fields import FIELDS
 from jobd.core.job import Policy
-from jobd.errors import ConfigError, Draining, StorageError
+from jobd.errors import CannotStart, ConfigError, Draining, StorageError
 from jobd.instants import rfc3339
 from jobd.rpc.methods import COMING, METHODS
 
@@ -331,6 +331,20 @@ async def test_reload_of_a_bad_config_is_invalid(client, world):
         {"field": "daemon.max_running", "message": "must be at least 1"},
         {"field": "config", "message": "is no TOML"},
     ]
+
+
+async def test_upgrade_answers_before_the_next_program_takes_over(client, world):
+    assert await client.call("upgrade") == {}
+    assert world.upgrades == 1
+
+
+async def test_upgrade_to_a_program_that_can_not_start_is_invalid(client, world):
+    world.not_upgraded = CannotStart("ImportError: no module named anyio")
+    error = await client.refusal("upgrade", {}, -32602)
+    assert error["data"]["fields"] == [
+        {"field": "program", "message": "ImportError: no module named anyio"}
+    ]
+    assert world.upgrades == 0
 
 
 async def test_shutdown_answers_and_then_stops(client, world):

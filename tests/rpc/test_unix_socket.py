@@ -133,6 +133,47 @@ async def test_who_connects_before_it_is_served_waits_and_is_served(listener, so
     await writer.wait_closed()
 
 
+async def test_who_connects_after_a_listener_that_is_kept_is_served_by_the_next(
+    listener, listen, socket_path
+):
+    await listen(listener)
+    listener.keep()
+    await listener.aclose()
+    reader, writer = await asyncio.open_unix_connection(socket_path)  # it waits
+    following = UnixListener(socket_path)
+    following.bind(listener.kept)
+    await following.serve(lambda: Greeter(following, []))
+    assert await reader.read() == b"hello"
+    assert await greeting(socket_path) == b"hello"
+    writer.close()
+    await writer.wait_closed()
+    await following.aclose()
+    assert not os.path.exists(socket_path)
+
+
+async def test_a_socket_that_was_kept_at_another_address_is_removed(listener, listen, socket_path):
+    await listen(listener)
+    listener.keep()
+    await listener.aclose()
+    moved = UnixListener(f"{socket_path}2")
+    moved.bind(listener.kept)
+    await moved.serve(lambda: Greeter(moved, []))
+    assert await greeting(moved.address) == b"hello"
+    assert not os.path.exists(socket_path)
+    await moved.aclose()
+
+
+async def test_what_stood_there_is_kept_only_while_it_stands(listener, listen, socket_path):
+    await listen(listener)
+    os.unlink(socket_path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(socket_path)
+        listener.keep()
+        assert listener.kept is None
+        await listener.aclose()
+        assert os.path.exists(socket_path)
+
+
 async def test_a_check_of_what_is_fine_makes_nothing(listener, socket_path):
     listener.check()
     assert not Path(socket_path).parent.exists()

@@ -13,7 +13,6 @@ import time
 
 from jobd.cli.arguments import UsageError, duration, integer, worded
 from jobd.cli.grammar import call_of, strict_json
-from jobd.client.calls import new_request_id
 from jobd.durations import parse_duration
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ def field_options(parser: argparse.ArgumentParser) -> None:
 
 
 def submission_of(asked: argparse.Namespace) -> dict[str, Any]:
-    """Params of `submit`, with a `request_id`."""
+    """Params of `submit`."""
     words: list[str] = asked.words
     command: list[str] | None = asked.command
     if command is None and not words:
@@ -47,7 +46,7 @@ def submission_of(asked: argparse.Namespace) -> dict[str, Any]:
     if command is not None and (words or not command):
         raise UsageError("either TARGET or `--` and a program")
     call = call_of(words) if command is None else {"command": command}
-    return {"request_id": new_request_id(), **call, **given_fields(asked)}
+    return {**call, **given_fields(asked)}
 
 
 def given_fields(asked: argparse.Namespace) -> dict[str, Any]:

@@ -59,13 +59,13 @@ VERBS = {
     "ping": ("steering", "whether the daemon is there, and which"),
     "reload": ("steering", "have the daemon read its config again"),
     "drain": ("steering", "start nothing more, wait for what runs; --off ends it"),
+    "upgrade": ("steering", "have the program that is installed by now take over; jobs go on"),
     "shutdown": ("steering", "stop the daemon; jobs go on"),
     "allow": ("allowing", "let a callable or a program be submitted"),
     "disallow": ("allowing", "no longer"),
 }
 LATER = (
-    "why", "update", "pause", "resume", "schedules", "top", "progress", "upgrade", "doctor",
-    "dashboard",
+    "why", "update", "pause", "resume", "schedules", "top", "progress", "doctor", "dashboard",
 )  # fmt: skip
 OVERVIEW = "overview"
 

@@ -54,14 +54,14 @@ def reference() -> str:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from jobd import handover
     from jobd.main import serve
 
-    return serve(
-        config_path=args.config,
-        state_dir=args.state_dir,
-        socket=args.socket,
-        log_level=args.log_level,
-    )
+    told = {"state_dir": args.state_dir, "socket": args.socket, "log_level": args.log_level}
+    if args.rehearse is not None:
+        handover.rehearse(load(args.config, **told), args.rehearse)
+        return 0
+    return serve(config_path=args.config, **told)
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -155,6 +155,8 @@ def _commands() -> argparse.ArgumentParser:
     run = command("run", _run, "Run the daemon, in the foreground.")
     run.add_argument("--socket", type=Path, default=None, metavar="PATH", help="listen here")
     run.add_argument("--log-level", choices=get_args(Level), default=None, help="of jobd.log")
+    # Of a running daemon that is to become this one: would it?  See `handover`.
+    run.add_argument("--rehearse", default=None, metavar="TERMS", help=argparse.SUPPRESS)
     command("init", _init, "Write a commented jobd.toml where there is none.")
     command("check", _check, "Validate the config and print it as it holds.")
     command("demo", _demo, "Show what jobd does, in a directory of its own.", parents=())

@@ -1,4 +1,4 @@
-"""`jobd journal …`: looks at a journal, or makes it smaller, while no daemon serves it.
+"""`jobd journal …`: looks at a journal, makes it smaller, or mends it, while no daemon serves it.
 
 `verify`, `dump` and `stats` only read and take no lock, so that they also work beside a daemon.
 """
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from jobd.cli import repairing
 from jobd.cli.arguments import write_no_more
 from jobd.config import Config
 from jobd.core.commands import KEEP_MAX, Keep
@@ -24,7 +25,7 @@ from jobd.core.rules import Rules
 from jobd.errors import CannotStart, JournalDamaged, JournalFailed
 from jobd.instants import rfc3339
 from jobd.journal import forms, kinds
-from jobd.journal.recovery import Place, Reading
+from jobd.journal.recovery import Place, Reading, refuse_unfinished
 from jobd.journal.store import DIRECTORY, Store
 
 LINE_MAX: Final = 200  # characters of a record shown to people
@@ -60,10 +61,9 @@ def _verify(args: argparse.Namespace, config: Config) -> int:
         for _, _, of_commit in _commits(reading):
             records += len(of_commit)
     except JournalDamaged as damage:
+        repairing.explain(args, config, damage)
         if not args.json:
             raise
-        at = {"path": damage.path, "line": damage.line, "offset": damage.offset, "why": damage.why}
-        print(json.dumps({"sound": False, **at}))
         return damage.exit_code
     torn = reading.torn
     if args.json:
@@ -152,19 +152,15 @@ async def _rewrite(config: Config) -> int:
         await store.aclose()
 
 
-def _repair(_: argparse.Namespace, config: Config) -> int:
-    raise CannotStart(
-        "`jobd journal repair` comes in a later release; until then keep a copy of "
-        f"{config.daemon.state_dir / DIRECTORY}, and see `jobd journal verify`"
-    )
-
-
 _TOOLS: Final[dict[str, tuple[Callable[[argparse.Namespace, Config], int], str]]] = {
-    "verify": (_verify, "read all of the journal; exit code 0: sound, 100: damaged"),
+    "verify": (_verify, "read all of it and tell each damage; exit code 0: sound, 100: damaged"),
     "dump": (_dump, "print every record"),
     "stats": (_stats, "how large it is, and what is in it"),
     "compact": (_compact, "drop what is no longer needed"),
-    "repair": (_repair, "comes in a later release"),
+    "repair": (
+        repairing.repair,
+        "write a damaged journal anew without what is lost, and keep the old one",
+    ),
 }
 
 # ------------------------------------------------------------------------------------ reading
@@ -175,6 +171,7 @@ def _reading(config: Config) -> Reading:
     try:
         return Reading(directory)
     except FileNotFoundError:
+        refuse_unfinished(config.daemon.state_dir)
         raise CannotStart(f"{directory}: there is no journal; see --state-dir") from None
     except OSError as exc:
         raise JournalFailed(f"{directory}: {exc}") from exc

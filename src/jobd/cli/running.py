@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 from jobd.cli.arguments import EXIT_OF_RUN, EXIT_TIMEOUT, Asked, Parser, note
 from jobd.cli.fields import field_options, submission_of
-from jobd.client.connection import Connection
-from jobd.errors import JobdError
+from jobd.cli.submitting import handed_in
+from jobd.errors import Conflict, JobdError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def run_options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     """Not retried unless asked.  Where the connection is lost, goes on where it was."""
     client = asked.client()
-    id = client.call("submit", {"retry_attempts": 0, **submission_of(asked)})["id"]
-    with _Interrupts(client.socket, id):
+    id = handed_in(client, {"retry_attempts": 0, **submission_of(asked)})["id"]
+    with _Interrupts(client, id):
         if not asked.json:
             try:
                 _show(client, id)
@@ -99,14 +100,14 @@ class _Interrupts:
     """The first Ctrl-C cancels the job, whose output is then followed to its end; the second
     leaves it as it is.
 
-    The signal's handler sends by a connection of its own and waits for nothing: the reading
-    that it interrupts goes on as if nothing had been.
+    The signal's handler leaves the asking to a thread, which asks again after a loss: the
+    reading that it interrupts goes on as if nothing had been.
     """
 
-    def __init__(self, socket: str, id: str) -> None:
-        self._socket = socket
+    def __init__(self, client: Client, id: str) -> None:
+        self._client = client
         self._id = id
-        self._cancelling: Connection | None = None
+        self._cancelling = False
         self._previous: Any = None
 
     def __enter__(self) -> None:
@@ -114,20 +115,22 @@ class _Interrupts:
 
     def __exit__(self, *ended: object) -> None:
         signal.signal(signal.SIGINT, self._previous)
-        if self._cancelling is not None:
-            self._cancelling.close()
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        if self._cancelling is not None:
+        if self._cancelling:
             _say(f"job {self._id} is left to itself")
             raise KeyboardInterrupt
+        self._cancelling = True
+        _say(f"cancelling job {self._id}; again to leave it to itself")
+        threading.Thread(target=self._cancel, daemon=True).start()
+
+    def _cancel(self) -> None:
         try:
-            self._cancelling = Connection(self._socket)
-            self._cancelling.send("cancel", {"id": self._id})
+            self._client.cancel(self._id)
+        except Conflict:  # it has ended
+            return
         except JobdError as error:
             _say(f"job {self._id} goes on, it could not be cancelled: {error}")
-            raise KeyboardInterrupt from error
-        _say(f"cancelling job {self._id}; again to leave it to itself")
 
 
 def _say(message: str) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 from jobd.cli.arguments import EXIT_TIMEOUT, Asked, Parser, duration, ids, no_options, note
 from jobd.cli.several import for_each
+from jobd.client.connection import LATE_S, Connection
+from jobd.client.patience import Patience
+from jobd.client.protocol import ConnectionLost
+from jobd.errors import Draining
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +75,52 @@ def drain(asked: Asked) -> int:
     return EXIT_TIMEOUT if answer["running"] and not asked.off else 0
 
 
+def upgrade_options(parser: Parser) -> None:
+    parser.add_argument("--timeout", metavar="T", type=duration, help="124 when it has run out")
+
+
+def upgrade(asked: Asked) -> int:
+    deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
+    patience = Patience(deadline)
+    while True:
+        try:
+            before, answer = _upgraded(asked.where(), deadline)
+            break
+        except (ConnectionLost, Draining) as error:  # another upgrade, a moment before this one
+            time.sleep(patience.wait_after(error))
+    with _connected(asked.where()) as connection:
+        after = _answer(connection, "ping", deadline)
+    if not asked.tell(answer):
+        old, new = before["version"], after["version"]
+        what = f"restarted as {new}" if old == new else f"upgraded: {old} → {new}"
+        print(f"{what}, pid {after['pid']}")
+    return 0
+
+
+def _upgraded(socket: str, deadline: float | None) -> tuple[Any, Any]:
+    """Who was there, and its answer, when it has made way: who calls now waits for the next."""
+    with _connected(socket) as connection:
+        before = _answer(connection, "ping", deadline)
+        answer = _answer(connection, "upgrade", deadline)
+        with contextlib.suppress(ConnectionLost):
+            while True:
+                connection.receive(_promised(deadline))
+    return before, answer
+
+
+def _connected(socket: str) -> contextlib.closing[Connection]:
+    return contextlib.closing(Connection(socket))
+
+
+def _answer(connection: Connection, method: str, deadline: float | None) -> Any:
+    return connection.call(method, {}, _promised(deadline))
+
+
+def _promised(deadline: float | None) -> float | None:
+    """A connection waits some time longer than an answer is promised for; here none is."""
+    return None if deadline is None else deadline - LATE_S
+
+
 def shutdown_options(parser: Parser) -> None:
     parser.add_argument(
         "--now", action="store_false", dest="drain", help="don't wait for what runs"
@@ -92,5 +145,6 @@ VERBS = {
     "ping": (no_options, ping),
     "reload": (no_options, reload),
     "drain": (drain_options, drain),
+    "upgrade": (upgrade_options, upgrade),
     "shutdown": (shutdown_options, shutdown),
 }

@@ -14,7 +14,7 @@ from jobd.client.following import Following
 from jobd.client.job import Handle, result_of, too_late
 from jobd.client.links import Link, SharedLink
 from jobd.client.patience import Patience, done_before, fulfilled, timed
-from jobd.client.protocol import ConnectionLost, Note
+from jobd.client.protocol import ConnectionLost, Crowded, Note
 from jobd.errors import DaemonUnavailable, Draining, JobdError, RequestError
 from jobd.paths import find_socket
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """As `Client`; all calls share one connection, each stream has its own."""
+    """As `Client`; all calls share one connection, each stream has its own.
+
+    A `submit` that is cancelled half way may have made its job.
+    """
 
     def __init__(self, socket: str | None = None) -> None:
         """`socket`: a path; else $JOBD_SOCKET, the user's, the system's."""
@@ -95,6 +98,7 @@ class AsyncClient:
         return await self._ask("cancel", id=id, force=force or None)
 
     async def retry(self, id: str, *, delay: float = 0) -> dict[str, Any]:
+        """Repeated after a loss, it runs a job again that has ended anew by then."""
         return await self._ask("retry", id=id, delay=delay or None)
 
     async def remove(self, id: str) -> None:
@@ -126,16 +130,16 @@ class AsyncClient:
         while not following.over:
             try:
                 async with self._own_link() as link:
-                    for params in following.requests():
-                        following.asked(await link.send("logs", params), params)
+                    following.connected()
                     while not following.over:
+                        if following.unsure:
+                            for params in following.requests(await self.status(id)):
+                                following.asked(await link.send("logs", params), params)
+                            continue
                         chunk = following.chunk(await link.receive())
                         patience = Patience()
                         if chunk is not None:
                             yield chunk
-                        if following.unsure:
-                            for params in following.more(await self.status(id)):
-                                following.asked(await link.send("logs", params), params)
             except (DaemonUnavailable, Draining) as error:
                 await self._look_again(patience, error)
 
@@ -192,8 +196,10 @@ class AsyncClient:
     ) -> Any:
         """Any method's result; `deadline` is on the monotonic clock and becomes its `timeout`.
 
-        Repeated after a loss, so only for what may be done twice, as all of the above may.
+        Repeated after a loss: a submission under the `request_id` that it has or is given here;
+        else only for what may be done twice, as all of the above may.
         """
+        params = calls.once(method, params)
         patience = Patience(deadline)
         while True:
             try:
@@ -227,7 +233,7 @@ class AsyncClient:
 
     async def _look_again(self, patience: Patience, error: JobdError) -> None:
         """Returns when it is time for another try; raises `error` when there is to be none."""
-        if not self._met:
+        if not self._met and not isinstance(error, Crowded):
             raise error
         await asyncio.sleep(patience.wait_after(error))
 

@@ -27,7 +27,7 @@ def submission(
     command: Sequence[str] | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Params of `submit`, with a `request_id`, so that they can be sent twice."""
+    """Params of `submit`."""
     params = said({
         "target": None if target is None else target_name(target),
         "method": method,
@@ -38,7 +38,16 @@ def submission(
     })  # fmt: skip
     if "run_at" in params:
         params["run_at"] = _instant(params["run_at"])
-    params.setdefault("request_id", new_request_id())
+    return params
+
+
+def once(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same call such that it may be sent twice: each submission has a `request_id`."""
+    if method == "submit":
+        return _identified(params)
+    if method == "submit_many" and isinstance(params.get("jobs"), Sequence):
+        jobs = [_identified(job) if isinstance(job, Mapping) else job for job in params["jobs"]]
+        return {**params, "jobs": jobs}
     return params
 
 
@@ -84,6 +93,11 @@ def target_name(target: Target) -> str:
 def new_request_id() -> str:
     """96 random bits: never the same twice, so a repetition can't be mistaken for it."""
     return os.urandom(12).hex()
+
+
+def _identified(fields: Mapping[str, Any]) -> dict[str, Any]:
+    given = fields.get("request_id")
+    return {**fields, "request_id": new_request_id() if given is None else given}
 
 
 def _sequence(name: str, value: Any) -> Sequence[Any]:

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from jobd.client.protocol import ConnectionLost, Note, Reply, Wire
+from jobd.client.protocol import ConnectionLost, Crowded, Note, Reply, Wire
 from jobd.errors import DaemonUnavailable
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ class Connection:
     def __init__(self, path: str) -> None:
         """DaemonUnavailable where nobody answers."""
         self.path = path
-        self._socket = _connect(path)
+        self._socket = connect(path)
         self._wire = Wire(path)
         self._received: list[Reply | Note] = []
 
@@ -107,6 +107,8 @@ def lost(path: str, why: object) -> ConnectionLost:
 
 def unavailable(path: str, exc: OSError) -> DaemonUnavailable:
     """What to do about a socket where nobody answers."""
+    if isinstance(exc, BlockingIOError):
+        return Crowded(f"{path}: too many wait for the daemon there", socket=path)
     if isinstance(exc, FileNotFoundError | ConnectionRefusedError):
         why = "no daemon answers; start it with `jobd run`"
     elif isinstance(exc, PermissionError):
@@ -118,13 +120,19 @@ def unavailable(path: str, exc: OSError) -> DaemonUnavailable:
 
 if sys.platform == "win32":
 
-    def _connect(path: str) -> socket.socket:
+    def connect(path: str) -> socket.socket:
         raise DaemonUnavailable(f"{path}: named pipes come in a later release", socket=path)
 
 else:
 
-    def _connect(path: str) -> socket.socket:
+    def connect(path: str) -> socket.socket:
+        """Not blocking, nor blocked: a full backlog is told at once, and waited out elsewhere.
+
+        A blocking connect would wait for ever for a daemon that is frozen, and asyncio's own
+        takes the full backlog (EAGAIN) for a connection.
+        """
         link = socket.socket(socket.AF_UNIX)
+        link.setblocking(False)
         try:
             link.connect(path)
         except OSError as exc:

@@ -24,7 +24,7 @@ class Handle:
     ) -> None:
         self._client = client
         self.id = id
-        self.duplicate = duplicate  # the submission found a job that was already there
+        self.duplicate = duplicate  # found as stored: by another call, or by this one's lost try
         self.document: dict[str, Any] = {"id": id, "status": status}  # as last seen
 
     def __repr__(self) -> str:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from jobd.client.connection import CHUNK_BYTES, lost, seconds_left, unavailable
-from jobd.client.protocol import Note, Reply, Wire
-from jobd.errors import DaemonUnavailable, JobdError
+from jobd.client.connection import CHUNK_BYTES, connect, lost, seconds_left
+from jobd.client.protocol import ConnectionLost, Note, Reply, Wire
+from jobd.errors import JobdError
 
 
 class Link:
     """One connection; one task at a time receives from it."""
 
     def __init__(
-        self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+        self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+        unread: socket.socket,
+    ) -> None:  # fmt: skip
         self.path = path
         self._reader = reader
         self._writer = writer
+        self._unread = unread  # the same connection once more, for what asyncio leaves in it
         self._wire = Wire(path)
         self._received: deque[Reply | Note] = deque()
 
     @classmethod
     async def open(cls, path: str) -> Link:
         """DaemonUnavailable where nobody answers."""
-        return cls(path, *await _open(path))
+        link = connect(path)
+        unread = link.dup()
+        try:
+            return cls(path, *await _streams(link), unread)
+        except BaseException:
+            unread.close()
+            raise
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         """The result; raises the refusal, ConnectionLost."""
@@ -62,14 +72,25 @@ class Link:
             try:
                 chunk = await self._reader.read(CHUNK_BYTES)
             except OSError as exc:
-                raise lost(self.path, exc) from exc
+                # A write that fails ends the reading too, and a daemon that found the line too
+                # long has said so before it closed.
+                chunk = self._rest()
+                if not chunk:
+                    raise lost(self.path, exc) from exc
             if not chunk:
                 raise lost(self.path, "it closed the connection")
             self._received += self._wire.receive(chunk)
         return self._received.popleft()
 
     def close(self) -> None:
+        self._unread.close()
         self._writer.close()
+
+    def _rest(self) -> bytes:
+        try:
+            return self._unread.recv(CHUNK_BYTES)
+        except OSError:  # nothing, or a reset
+            return b""
 
 
 class SharedLink:
@@ -98,7 +119,8 @@ class SharedLink:
         self._due[request] = (len(line), answer)
         try:
             async with asyncio.timeout(seconds_left(deadline)):
-                await self._link.write(line)
+                with suppress(ConnectionLost):  # the receiver knows why
+                    await self._link.write(line)
                 return await answer
         except TimeoutError:
             raise TimeoutError(f"jobd on {self._link.path} does not answer") from None
@@ -144,13 +166,14 @@ class SharedLink:
 
 if sys.platform == "win32":
 
-    async def _open(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        raise DaemonUnavailable(f"{path}: named pipes come in a later release", socket=path)
+    async def _streams(
+        link: socket.socket,
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        raise NotImplementedError  # `connect` has said so
 
 else:
 
-    async def _open(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        try:
-            return await asyncio.open_unix_connection(path)
-        except OSError as exc:
-            raise unavailable(path, exc) from exc
+    async def _streams(
+        link: socket.socket,
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(sock=link)

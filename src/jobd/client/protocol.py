@@ -20,6 +20,10 @@ class ConnectionLost(DaemonUnavailable):
     """It was there; whether it did what was last asked is not known."""
 
 
+class Crowded(DaemonUnavailable):
+    """It is there; more wait to be let in than it has room for, and nothing was asked."""
+
+
 class Reply:
     """`error` is None where there is a `result`."""
 

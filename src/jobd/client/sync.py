@@ -12,7 +12,7 @@ from jobd.client.connection import Connection
 from jobd.client.following import Following
 from jobd.client.job import Job
 from jobd.client.patience import Patience, done_before, fulfilled, timed
-from jobd.client.protocol import ConnectionLost, Note
+from jobd.client.protocol import ConnectionLost, Crowded, Note
 from jobd.errors import DaemonUnavailable, Draining, JobdError, RequestError
 from jobd.paths import find_socket
 
@@ -37,7 +37,8 @@ def run_background_job(  # noqa: PLR0917 the contract's signature
     """Hands a callable to the daemon; the job's id, once it is on the daemon's disk.
 
     `class_name` is a class, a function, `package.module:Name` or `package.module.Name`.
-    `fields` are the contract's.  DaemonUnavailable at once where no daemon answers.
+    `fields` are the contract's.  DaemonUnavailable at once where no daemon answers: each call is
+    a client of its own, and knows none that was there before.
     """
     with Client() as jobs:
         return jobs.submit(
@@ -73,8 +74,8 @@ class Client:
 
     def close(self) -> None:
         """A later call connects anew."""
-        while self._idle:
-            self._idle.pop().close()
+        while connection := self._taken():
+            connection.close()
 
     # Jobs.
 
@@ -122,6 +123,7 @@ class Client:
         return self._ask("cancel", id=id, force=force or None)
 
     def retry(self, id: str, *, delay: float = 0) -> dict[str, Any]:
+        """Repeated after a loss, it runs a job again that has ended anew by then."""
         return self._ask("retry", id=id, delay=delay or None)
 
     def remove(self, id: str) -> None:
@@ -149,16 +151,16 @@ class Client:
         while not following.over:
             try:
                 with self._connected(fresh=True) as connection:
-                    for params in following.requests():
-                        following.asked(connection.send("logs", params), params)
+                    following.connected()
                     while not following.over:
+                        if following.unsure:
+                            for params in following.requests(self.status(id)):
+                                following.asked(connection.send("logs", params), params)
+                            continue
                         chunk = following.chunk(connection.receive())
                         patience = Patience()
                         if chunk is not None:
                             yield chunk
-                        if following.unsure:
-                            for params in following.more(self.status(id)):
-                                following.asked(connection.send("logs", params), params)
             except (DaemonUnavailable, Draining) as error:
                 self._look_again(patience, error)
 
@@ -208,8 +210,10 @@ class Client:
     ) -> Any:  # fmt: skip
         """Any method's result; `deadline` is on the monotonic clock and becomes its `timeout`.
 
-        Repeated after a loss, so only for what may be done twice, as all of the above may.
+        Repeated after a loss: a submission under the `request_id` that it has or is given here;
+        else only for what may be done twice, as all of the above may.
         """
+        params = calls.once(method, params)
         patience = Patience(deadline)
         while True:
             try:
@@ -243,7 +247,7 @@ class Client:
 
     def _look_again(self, patience: Patience, error: JobdError) -> None:
         """Returns when it is time for another try; raises `error` when there is to be none."""
-        if not self._met:
+        if not self._met and not isinstance(error, Crowded):
             raise error
         time.sleep(patience.wait_after(error))
 
@@ -271,9 +275,14 @@ class Client:
         if self._pid != os.getpid():  # forked: the parent is still talking on those
             self.close()
             self._pid = os.getpid()
-        while self._idle:
-            connection = self._idle.pop()
+        while connection := self._taken():
             if connection.alive:
                 return connection
             connection.close()
         return None
+
+    def _taken(self) -> Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # none, or another thread was quicker
+            return None

@@ -62,5 +62,12 @@ class Files:
     def unlink(self, path: Path) -> None:
         os.unlink(path)
 
+    def rmdir(self, path: Path) -> None:
+        os.rmdir(path)
+
+    def rename(self, path: Path, to: Path) -> None:
+        """At once and whole.  What was at `to`, if anything, must be an empty directory."""
+        os.rename(path, to)
+
 
 FILES: Final = Files()

@@ -14,10 +14,21 @@ from typing import BinaryIO, Final, NamedTuple
 from jobd.core.records import Kept, Record, Removed, Submitted
 from jobd.errors import CannotStart, JournalDamaged
 from jobd.journal import segments
-from jobd.journal.format import PREFIX, Commit, NewerVersion, decode, decode_header, sealed
+from jobd.journal.format import (
+    PREFIX,
+    Commit,
+    Header,
+    NewerVersion,
+    decode,
+    decode_header,
+    sealed,
+)
 from jobd.journal.kinds import BadLine
 from jobd.journal.segments import Segment
 
+# Beside the journal, of a repair: see `repair`.
+NEW: Final = "journal.new"
+DAMAGED: Final = "journal.damaged-"
 _BUFFER_BYTES: Final = 1 << 20
 
 
@@ -93,10 +104,7 @@ class Reading:
     def _check_header(self, place: Place, segment: Segment, line: bytes) -> None:
         if segment.first_seq != self.next_seq:
             raise place.damaged(f"records {self.next_seq} to {segment.first_seq - 1} are missing")
-        try:
-            header = decode_header(line)
-        except NewerVersion as newer:
-            raise CannotStart(f"{segment.path} was written by a newer jobd: {newer}") from None
+        header = read_header(segment.path, line)
         if header.first_seq != segment.first_seq:
             raise place.damaged(f"its name says {segment.first_seq}, its header {header.first_seq}")
 
@@ -118,6 +126,39 @@ class Reading:
             # A segment is dropped only when the next one's header is on the disk.
             raise place.damaged(f"{why}, and records 1 to {self.next_seq - 1} are nowhere")
         self.torn = Torn(place, size_bytes, why)
+
+
+def left_by_repair(state_dir: Path) -> list[Path]:
+    """The new journal, if it waits for its place; the damaged ones that are kept, oldest first."""
+    new = state_dir / NEW
+    kept = sorted(path for path in state_dir.glob(f"{DAMAGED}*") if path.is_dir())
+    return [*([new] if new.is_dir() else []), *kept]
+
+
+def refuse_unfinished(state_dir: Path) -> None:
+    """Where there is no journal: CannotStart if a repair was under way, for it has to end first."""
+    left = left_by_repair(state_dir)
+    if left:
+        raise CannotStart(
+            f"{state_dir}: there is no journal, but {', '.join(path.name for path in left)}: a "
+            "repair was not finished; say `jobd journal repair`"
+        )
+
+
+def read_header(path: Path, line: bytes) -> Header:
+    """BadLine; CannotStart where a newer jobd has written."""
+    try:
+        return decode_header(line)
+    except NewerVersion as newer:
+        raise CannotStart(f"{path} was written by a newer jobd: {newer}") from None
+
+
+def header_in(path: Path, line: bytes) -> Header | None:
+    """None: the line is something else.  CannotStart as above."""
+    try:
+        return read_header(path, line)
+    except BadLine:
+        return None
 
 
 def _holds_commit(line: bytes) -> bool:

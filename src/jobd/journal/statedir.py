@@ -33,21 +33,32 @@ class StateDir:
         self._lock_fd = lock_fd
 
     @classmethod
-    def claim(cls, path: Path, files: Files) -> StateDir:
-        """Made, marked, locked.  ForeignState, and nothing touched; StateLocked; JournalFailed."""
+    def claim(cls, path: Path, files: Files, kept: int | None = None) -> StateDir:
+        """Made, marked, locked.  ForeignState, and nothing touched; StateLocked; JournalFailed.
+
+        `kept`: the lock's descriptor, as the image of this program before us had it.
+        """
         try:
             _make(path, files)
             _refuse_foreign(path)
             _mark(path, files)
-            return cls(path, _lock(path))
+            return cls(path, _lock(path, kept))
         except OSError as exc:
             raise JournalFailed(f"{path}: can't be used as state directory: {exc}") from exc
 
     def sign(self) -> None:
         """The lock says who has it.  Not before the journal was found sound: until then nothing
-        in the directory is changed."""
-        os.ftruncate(self._lock_fd, 0)
-        os.write(self._lock_fd, b"%d\n" % os.getpid())
+        in the directory is changed.
+
+        Written over what was there, all of one width: that needs no room, which a file that is
+        emptied first gives away, and on a full disk does not get back.
+        """
+        os.lseek(self._lock_fd, 0, os.SEEK_SET)
+        os.ftruncate(self._lock_fd, os.write(self._lock_fd, b"%-10d\n" % os.getpid()))
+
+    def keep(self) -> int:
+        """A descriptor with which the lock outlives `release`."""
+        return os.dup(self._lock_fd)
 
     def release(self) -> None:
         """The lock goes with its descriptor.  The file stays: removing it would let in two."""
@@ -103,9 +114,13 @@ def _mark(path: Path, files: Files) -> None:
     files.sync_directory(path)
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, kept: int | None) -> int:
     """A descriptor that holds the lock; no child inherits it (PEP 446)."""
     fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    if kept is not None:
+        if os.path.samestat(os.fstat(kept), os.fstat(fd)):
+            fd, kept = kept, fd  # and to lock it once more changes nothing
+        os.close(kept)
     try:
         if sys.platform == "win32":
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)

@@ -20,7 +20,7 @@ from jobd.errors import JournalFailed
 from jobd.journal.compaction import Passes, ids_in
 from jobd.journal.files import FILES, FULL, Files
 from jobd.journal.format import encode
-from jobd.journal.recovery import Reading
+from jobd.journal.recovery import Reading, refuse_unfinished
 from jobd.journal.segments import CLOSING_BYTES, Active, Segment
 from jobd.journal.statedir import StateDir
 
@@ -86,6 +86,7 @@ class Store:
         """
         try:
             if not self.directory.exists():
+                refuse_unfinished(self._state.path)
                 self.directory.mkdir(mode=0o700)
                 self._files.sync_directory(self.directory.parent)
             reading = Reading(self.directory)
@@ -214,7 +215,10 @@ class Store:
 
     async def rotate(self) -> None:
         """The next commit goes to a new segment, unless the disk has no room for one."""
-        await self._in_thread(self._rotate)
+        try:
+            await self._in_thread(self._rotate)
+        except OSError as exc:
+            raise self._fail(exc) from exc
 
     def _rotate(self) -> None:
         if self._open.first_seq == self.next_seq:

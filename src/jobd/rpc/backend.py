@@ -154,6 +154,11 @@ class Backend(Protocol):
     async def reload(self) -> Reloaded:
         """Raises ConfigError; then the old config stays."""
 
+    async def upgrade(self) -> None:
+        """Returns when the new program was found able to take over, which it then does; the
+        answers that are due come first.  Raises CannotStart; then all is as it was.
+        """
+
     def shutdown(self, *, drain: bool) -> None:
         """As SIGTERM (twice, without `drain`).  Returns at once; never exits before
         the answers that are due were given to the transport (`Server.aclose`)."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from jobd.core.commands import Remove, Retry, Submit
 from jobd.core.engine import Engine
-from jobd.errors import ConfigError, InvalidParams, MethodNotFound
+from jobd.errors import CannotStart, ConfigError, InvalidParams, MethodNotFound
 from jobd.instants import rfc3339
 from jobd.rpc import params as p
 from jobd.rpc.backend import Backend
@@ -115,6 +115,14 @@ async def reload(backend: Backend, _call: Call, _params: p.Nothing) -> dict[str,
     return {"changed": list(reloaded.changed), "restart": list(reloaded.restart)}
 
 
+async def upgrade(backend: Backend, call: Call, _params: p.Nothing) -> dict[str, Any]:
+    try:
+        await call.park(backend.upgrade())
+    except CannotStart as exc:
+        raise InvalidParams.of([("program", str(exc))]) from None
+    return {}
+
+
 async def shutdown(backend: Backend, _call: Call, params: p.ShutdownParams) -> dict[str, Any]:
     backend.shutdown(drain=params.drain)
     return {}
@@ -172,6 +180,11 @@ METHODS: Final[Mapping[str, Method]] = {
     "drain": Method(
         drain, p.DrainParams, "`{running}`",
         "starts no more jobs; answers when none runs. Submissions are still stored",
+    ),
+    "upgrade": Method(
+        upgrade, p.Nothing, "`{}`",
+        "has the program that is installed by now take over, under running jobs; refused if it"
+        " can't start",
     ),
     "shutdown": Method(shutdown, p.ShutdownParams, "`{}`", "stops the daemon, as SIGTERM does"),
 }  # fmt: skip

@@ -24,6 +24,7 @@ class Peer(NamedTuple):
 
 class Listener(Protocol):
     address: str
+    kept: int | None  # a descriptor; None too where others removed what stood at the address
 
     @property
     def connections_max(self) -> int:
@@ -32,8 +33,12 @@ class Listener(Protocol):
     def check(self) -> None:
         """Raises SocketUnusable if `bind` would, and touches nothing."""
 
-    def bind(self) -> None:
-        """From now on connections are let in, and wait.  Raises SocketUnusable."""
+    def bind(self, inherited: int | None = None) -> None:
+        """From now on connections are let in, and wait.  Raises SocketUnusable.
+
+        `inherited`: what the image of this program before us had `kept`.  Where it has another
+        address it is closed for good, in favour of a new one.
+        """
 
     async def serve(self, factory: Callable[[], asyncio.Protocol]) -> None:
         """After `bind`: a protocol is made for each connection."""
@@ -44,8 +49,11 @@ class Listener(Protocol):
     def gone(self, transport: asyncio.Transport) -> bool:
         """After an end of file: whether the peer has closed, and not just ceased to send."""
 
+    def keep(self) -> None:
+        """After `aclose` connections are still let in, and wait for whoever inherits `kept`."""
+
     async def aclose(self) -> None:
-        """Nobody can connect any more.  Connections that are open stay so."""
+        """Nobody can connect any more, unless told to `keep`.  Open connections stay so."""
 
 
 def system_listener(address: str) -> Listener:

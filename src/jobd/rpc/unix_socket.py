@@ -34,6 +34,7 @@ class UnixListener:
         self._socket: socket.socket | None = None  # bound, and not served yet
         self._server: asyncio.Server | None = None
         self._identity: tuple[int, int] | None = None
+        self.kept: int | None = None
 
     @property
     def connections_max(self) -> int:
@@ -49,8 +50,17 @@ class UnixListener:
             with _opened(directory):
                 _standing(self.address)
 
-    def bind(self) -> None:
+    def bind(self, inherited: int | None = None) -> None:
         """A socket at the path, 0600."""
+        before = None if inherited is None else socket.socket(fileno=inherited)
+        if before is not None and _listens_at(before, self.address):
+            self._socket, self._identity = before, _identity(self.address)
+            return
+        self._bind()
+        if before is not None:
+            _remove(before)
+
+    def _bind(self) -> None:
         _check_length(self.address)
         directory = os.path.dirname(os.path.abspath(self.address))
         with _locked(directory):
@@ -61,20 +71,21 @@ class UnixListener:
                 sock.bind(self.address)
                 # Before it listens: until then nobody can connect, whatever the umask was.
                 os.chmod(self.address, 0o600)
-                found = os.lstat(self.address)
+                self._identity = _identity(self.address)
                 # Inside the lock, or another daemon would find it deaf and remove it.
                 sock.listen(_BACKLOG)
             except OSError as exc:
                 sock.close()
                 raise SocketUnusable(f"can't listen on {self.address}: {exc.strerror}") from exc
-        self._identity = (found.st_dev, found.st_ino)
         self._socket = sock
 
     async def serve(self, factory: Callable[[], asyncio.Protocol]) -> None:
         assert self._socket is not None, "bind first"
         loop = asyncio.get_running_loop()
         sock, self._socket = self._socket, None
-        self._server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
+        # Not `create_unix_server`: from Python 3.13 on it removes the socket when it closes,
+        # and one that is kept must stay.
+        self._server = await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
 
     def peer(self, transport: asyncio.Transport) -> Peer:
         pid, uid = _credentials(transport.get_extra_info("socket"))
@@ -88,6 +99,12 @@ class UnixListener:
         # One that only ceased to send is no hang-up, and still reads its answers.
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
+    def keep(self) -> None:
+        assert self._server is not None, "serve first"
+        if _identity(self.address) == self._identity is not None:
+            self.kept = os.dup(self._server.sockets[0].fileno())
+            self._identity = None  # it stays where it is
+
     async def aclose(self) -> None:
         if self._server is not None:
             self._server.close()
@@ -95,10 +112,35 @@ class UnixListener:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        with contextlib.suppress(FileNotFoundError):
-            found = os.lstat(self.address)
-            if (found.st_dev, found.st_ino) == self._identity:
-                os.unlink(self.address)
+        if _identity(self.address) == self._identity is not None:
+            os.unlink(self.address)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Of what stands there; None: nothing."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _listens_at(sock: socket.socket, path: str) -> bool:
+    return (
+        sock.family == socket.AF_UNIX
+        and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+        and sock.getsockname() == path
+        and _identity(path) is not None
+    )
+
+
+def _remove(sock: socket.socket) -> None:
+    """One that listened elsewhere: nobody is to wait there for an answer."""
+    if sock.family == socket.AF_UNIX and isinstance(path := sock.getsockname(), str) and path:
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
+    sock.close()
 
 
 def _check_length(path: str) -> None:
