@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from jobd.core.commands import KEEP_MAX, Keep
 from jobd.daemon import Daemon
+from jobd.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_S: Final = 1.0  # nobody tells when a file system has room again
 
 
 class Segments(Protocol):
@@ -22,9 +30,13 @@ class Segments(Protocol):
 
 
 class Compaction:
-    def __init__(self, daemon: Daemon, segments: Segments) -> None:
+    def __init__(
+        self, daemon: Daemon, segments: Segments, pause: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """`pause`: between two tries while there is no room."""
         self._daemon = daemon
         self._segments = segments
+        self._pause = pause or partial(asyncio.sleep, TRY_AGAIN_S)
         self._grown = asyncio.Event()
 
     def look(self) -> None:
@@ -44,8 +56,22 @@ class Compaction:
         """Say again what lives in it, and delete it only when that is on disk."""
         path, ids = await self._segments.oldest_ids()
         for start in range(0, len(ids), KEEP_MAX):
-            await self._daemon.execute(Keep(tuple(ids[start : start + KEEP_MAX])))
+            await self._say_again(Keep(tuple(ids[start : start + KEEP_MAX])))
         await self._segments.drop(path)
+
+    async def _say_again(self, jobs: Keep) -> None:
+        """Waits for room: it is set aside, but others may be quicker to take what a drop freed."""
+        waited = False
+        while True:
+            try:
+                await self._daemon.execute(jobs)
+            except StorageError:
+                if not waited:
+                    log.warning("compaction_waits why='no room left on the journal's file system'")
+                waited = True
+                await self._pause()
+            else:
+                return
 
     def _due(self) -> bool:
         return self._segments.due(self._daemon.engine.live_bytes)
