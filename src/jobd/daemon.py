@@ -11,11 +11,12 @@ from typing import Any, Final, Protocol, TypeVar
 
 from jobd.clock import Clock
 from jobd.core.allow import Admitted, Refused
-from jobd.core.commands import Command, Submit
+from jobd.core.commands import Command, Keep, Retry, Submit
 from jobd.core.decision import Decision, Effect, Fact
 from jobd.core.engine import Engine
 from jobd.core.job import Job
 from jobd.core.moment import Moment
+from jobd.core.promises import RETRY_BYTES, SUBMITTED_BYTES
 from jobd.core.records import Record
 from jobd.errors import Draining, RequestError, StorageError
 
@@ -24,14 +25,17 @@ T = TypeVar("T")
 # In one commit; they bound the wait of the first caller, and the memory that a line takes.
 BATCH_MAX: Final = 1024  # calls
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024  # of submissions; a single larger one goes alone
-SUBMISSION_BYTES: Final = 1024  # of a record, beside its call and with room for what closes it
 
 
 class Journal(Protocol):
-    async def append(self, seq: int, records: Sequence[Record]) -> None:
-        """Returns when they are on disk.  Raises JournalFailed: memory is ahead of the disk."""
+    async def append(self, seq: int, records: Sequence[Record], promised_bytes: int) -> None:
+        """Returns when they are on disk.  Raises JournalFailed: memory is ahead of the disk.
 
-    def has_room(self, size_bytes: int) -> bool: ...
+        From then on `promised_bytes` of room are not to be given away.
+        """
+
+    def has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
+        """Whether the next commit can take that much beside what was promised."""
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Daemon:
     admit: Callable[[Job], Admitted | Refused]  # is a job still on the allow-list?
     act: Callable[[Effect], None]  # never waits
     announce: Callable[[Sequence[Fact]], None]  # never waits
+    _accepted_bytes: int = 0  # of room, for the commit that is being made
     _inbox: deque[Call] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
@@ -77,14 +82,16 @@ class Daemon:
         self._wake.clear()
         calls = self._next_batch()
         now = self.clock.now()
+        self._accepted_bytes = 0
 
         outcomes = [self._decide(call, now) for call in calls]
         decisions = [outcome for outcome in outcomes if isinstance(outcome, Decision)]
-        decisions.append(self.engine.tick(now, self.admit))
+        decisions.append(self.engine.tick(now, self.admit, self._has_room))
 
         facts = [fact for decision in decisions for fact in decision.facts]
         if facts:
-            await self.journal.append(facts[0].seq, [fact.record for fact in facts])
+            records = [fact.record for fact in facts]
+            await self.journal.append(facts[0].seq, records, self.engine.promised_bytes)
 
         # From here on the world may know.
         self.announce(facts)
@@ -100,7 +107,7 @@ class Daemon:
         """The decision's answer, once it is on disk.  Raises RequestError; then nothing changed."""
         size_bytes = 0
         if isinstance(command, Submit):
-            size_bytes = sum(len(one.call) + SUBMISSION_BYTES for one in command.submissions)
+            size_bytes = sum(len(one.call) + SUBMITTED_BYTES for one in command.submissions)
         return await self._call(partial(self._permitted, command, size_bytes), size_bytes)
 
     async def ask(self, question: Callable[[Engine, Moment], T]) -> T:
@@ -139,11 +146,32 @@ class Daemon:
 
     def _permitted(self, command: Command, size_bytes: int, now: Moment) -> Decision:
         """What can fail for want of space is refused before it is accepted."""
-        if size_bytes and not self.journal.has_room(size_bytes):
+        match command:
+            case Submit():
+                has_room = self._has_room(size_bytes)
+            case Retry():
+                has_room = self._has_room(RETRY_BYTES)
+            case Keep():
+                has_room = self._has_room(2 * self._weight(command), compacting=True)
+            case _:  # jobs were promised that
+                has_room = True
+        if not has_room:
             raise StorageError(
                 "no room left on the journal's file system; nothing was stored: free some first"
             )
         return self.engine.decide(command, now)
+
+    def _has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
+        accepted_bytes = self._accepted_bytes + size_bytes
+        if not self.journal.has_room(accepted_bytes, compacting=compacting):
+            return False
+        self._accepted_bytes = accepted_bytes
+        return True
+
+    def _weight(self, command: Keep) -> int:
+        """About how many bytes these jobs take when they are said again; perhaps more."""
+        jobs = map(self.engine.jobs.get, command.ids)
+        return sum(job.weight() for job in jobs if job is not None)
 
     async def _call(self, decide: Callable[[Moment], Decision], size_bytes: int = 0) -> Any:
         if self._closed:

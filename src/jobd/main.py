@@ -300,6 +300,7 @@ def _replayed(config: Config, store: Store, boot_id: str) -> Engine:
         for seq, records in store.recovered:
             engine.replay(seq, records)
         engine.seq = store.next_seq - 1
+        store.promise(engine.promised_bytes, engine.live_bytes)
     finally:
         gc.enable()
     gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,7 @@ class Desk:
         self.wall, self.boot = WALL_0, BOOT_0
         self.records: list[Record] = []
         self.refused: set[str] = set()
+        self.room_bytes: float = math.inf  # that the journal has, beside what was promised
         self._request = itertools.count()
 
     @property
@@ -49,7 +51,7 @@ class Desk:
 
     def tick(self, after: float = 0.0) -> Decision:
         self.wait(after)
-        return self._noted(self.engine.tick(self.now, self._admit))
+        return self._noted(self.engine.tick(self.now, self._admit, self._has_room))
 
     def submission(
         self, *, request_id: str | None = None, by: str = "uid:1000", call: bytes | None = None,
@@ -112,6 +114,12 @@ class Desk:
     def refuse(self, job: Job) -> None:
         """From now on the allow-list no longer has it."""
         self.refused.add(job.id)
+
+    def _has_room(self, size_bytes: int) -> bool:
+        if size_bytes > self.room_bytes:
+            return False
+        self.room_bytes -= size_bytes
+        return True
 
     def _admit(self, job: Job) -> Admitted | Refused:
         return Refused("not on the list") if job.id in self.refused else Admitted("/bin/true")

@@ -166,16 +166,16 @@ def test_a_final_job_can_be_run_again_and_begins_anew(desk, status):
 def test_retries_and_interruptions_begin_anew_and_attempt_numbers_go_on(desk):
     job = desk.started(retry_attempts=1, retry_delay=0.0)
     desk.end(job, "interrupted")
-    desk.tick()
+    desk.tick(1)
     desk.end(job, "exit")
-    desk.tick()
+    desk.tick(1)
     desk.end(job, "exit")
     assert (job.status, job.attempt, job.interruptions) == (Status.FAILED, 3, 1)
     desk.decide(Retry(job.id))
     assert (job.retries_left, job.interruptions) == (1, 0)
-    desk.tick()
+    desk.tick(1)
     desk.end(job, "exit")
-    desk.tick()
+    desk.tick(1)
     assert (job.status, job.attempt, job.retries_left) == (Status.RUNNING, 5, 0)
     assert [ended.attempt for ended in job.history.first] == [1, 2, 3, 4]
 

@@ -178,7 +178,7 @@ class Disk(Files):
         super().truncate(fd, size_bytes)
 
     def reserve(self, fd, offset, size_bytes):
-        if self.full:
+        if self.full and offset + size_bytes > super().allocated_bytes(fd):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         super().reserve(fd, offset, size_bytes)
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from jobd.errors import JournalFailed
-from jobd.journal.segments import CLOSING_BYTES
+from jobd.journal.segments import STEP_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -115,11 +115,12 @@ async def test_a_sealed_segment_gives_back_the_room_that_it_had_reserved(
     open_store, state_dir, make
 ):
     store = open_store(state_dir, segment_bytes=100_000)
+    store.promise(0, 0)
     await store.append(1, [make.submitted(1)])
-    if store.room_bytes == 0:
+    if store.stats()["room_bytes"] == 0:
         pytest.skip("this file system can't reserve room")
     reserved = os.stat(store.directory / f"{1:020d}.jsonl").st_blocks * 512
-    assert reserved >= CLOSING_BYTES
+    assert reserved >= 100_000
 
     await store.rotate()
 
@@ -311,53 +312,111 @@ async def test_closing_syncs(open_store, state_dir, make, disk, fsync):
 # Room.
 
 
-async def test_a_full_disk_refuses_submissions_and_keeps_room_for_what_runs(
-    open_store, state_dir, make, disk
-):
+PROMISED = 5 * STEP_BYTES
+BLOCK = 1 << 16  # of any file system: room is had in whole ones
+LONG = b'{"command":["true","%b"]}' % (b"x" * 20_000)
+
+
+@pytest.fixture
+def roomy(open_store, state_dir, disk):
+    """A store that has promised room, on a disk that somebody else has filled since."""
     store = open_store(state_dir, segment_bytes=1000, files=disk)
-    if store.room_bytes == 0:
+    store.promise(PROMISED, 0)
+    if store.stats()["room_bytes"] == 0:
         pytest.skip("this file system can't reserve room")
     disk.full = True
+    return store
 
-    assert store.has_room(500)
-    assert not store.has_room(store.room_bytes + 1)
-    assert not store.has_room(2 * CLOSING_BYTES)
+
+async def test_on_a_full_disk_what_was_promised_is_there_and_no_more(
+    roomy, open_store, state_dir, make, disk
+):
+    spare = roomy.stats()["room_bytes"] - PROMISED
+
+    assert roomy.has_room(spare)
+    assert not roomy.has_room(spare + BLOCK)
     for n in range(1, 20):  # what runs ends all the same, beyond the size of a segment too
-        await store.append(n, [make.submitted(n)])
-    assert store.stats()["segments"] == 1
+        await roomy.append(n, [make.submitted(n)], PROMISED - 1000 * n)
+    assert roomy.stats()["segments"] == 1
 
     disk.full = False
-    assert store.has_room(2 * CLOSING_BYTES)
+    assert roomy.has_room(2 * PROMISED)
     for n in range(20, 25):
-        await store.append(n, [make.submitted(n)])
-    assert store.stats()["segments"] > 1
-    await store.aclose()
+        await roomy.append(n, [make.submitted(n)], PROMISED)
+    assert roomy.stats()["segments"] > 1
+    await roomy.aclose()
     assert len(open_store(state_dir).past) == 24
 
 
-async def test_room_that_was_promised_is_not_promised_twice(open_store, state_dir, make, disk):
-    store = open_store(state_dir, segment_bytes=1000, files=disk)
-    if store.room_bytes == 0:
-        pytest.skip("this file system can't reserve room")
+async def test_what_is_promised_follows_the_jobs_there_are(roomy, make):
+    room = roomy.stats()["room_bytes"]
+    assert not roomy.has_room(room)
+
+    await roomy.append(1, [make.submitted(1)], 0)
+
+    assert roomy.has_room(room - 1000)
+
+
+async def test_a_part_of_the_room_is_for_compaction_alone(open_store, state_dir, make, disk):
+    store = open_store(state_dir, segment_bytes=100_000, files=disk)
+    store.promise(0, 0)
+    while store.stats()["segments"] == 1:
+        await store.append(store.next_seq, [make.submitted(store.next_seq, call=LONG)], 0)
+    [sealed] = store.sealed
+    store.due(10 * sealed.size_bytes)  # all of it is still needed
+    assert store.has_room(0)
     disk.full = True
-    half = store.room_bytes * 2 // 3
+    spare = store.stats()["room_bytes"] - sealed.size_bytes
 
-    assert store.has_room(half)
-    assert not store.has_room(half)
-    await store.append(1, [make.submitted(1)])
-    assert store.has_room(half)
+    assert store.has_room(spare)
+    assert not store.has_room(spare + BLOCK)
+    assert store.has_room(spare + sealed.size_bytes, compacting=True)
 
 
-async def test_a_start_on_a_full_disk_serves_without_accepting(open_store, state_dir, make, disk):
+async def test_a_start_on_a_full_disk_finds_the_room_of_the_last_one(
+    roomy, open_store, state_dir, make, disk
+):
+    await roomy.append(1, [make.submitted(1)], PROMISED)
+    roomy.close()  # as a kill would
+
+    again = open_store(state_dir, files=disk)
+    again.promise(PROMISED, 0)
+
+    assert again.past == [make.submitted(1)]
+    assert again.has_room(0)
+    assert not again.has_room(2 * STEP_BYTES)
+
+
+async def test_a_start_that_cuts_off_a_torn_end_keeps_the_room(
+    roomy, open_store, state_dir, make, disk
+):
+    await roomy.append(1, [make.submitted(1)], PROMISED)
+    roomy.close()
+    segment = state_dir / "journal" / f"{1:020d}.jsonl"
+    whole = segment.stat().st_size
+    with segment.open("ab") as file:
+        file.write(b'{"crc":"')
+
+    disk.full = False  # nobody else is as quick as the next system call
+    again = open_store(state_dir, files=disk)
+
+    assert segment.stat().st_size == whole
+    assert again.stats()["room_bytes"] >= PROMISED
+
+
+async def test_a_start_on_a_full_disk_without_any_room_serves_without_accepting(
+    open_store, state_dir, make, disk
+):
     store = open_store(state_dir)
     await store.append(1, [make.submitted(1)])
     await store.aclose()
     disk.full = True
 
     again = open_store(state_dir, files=disk)
+    again.promise(PROMISED, 0)
 
     assert again.past == [make.submitted(1)]
-    assert not again.has_room(1)
+    assert not again.has_room(BLOCK)
 
 
 async def test_where_room_cannot_be_reserved_submissions_are_accepted(
@@ -369,5 +428,6 @@ async def test_where_room_cannot_be_reserved_submissions_are_accepted(
     disk.reserve = unable
     store = open_store(state_dir, files=disk)
 
-    assert store.has_room(1 << 40)
+    assert store.has_room(1 << 20)
+    assert not store.has_room(1 << 60), "there can't be that much"
     await store.append(1, [make.submitted(1)])

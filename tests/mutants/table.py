@@ -27,20 +27,20 @@ MUTANTS = [
     # The order of decide, record, act.
     Mutant(
         "answer before sync", "src/jobd/daemon.py",
-        "        if facts:\n            await self.journal.append(",
-        f"{ANSWER}        if facts:\n            await self.journal.append(",
+        "        if facts:\n            records = ",
+        f"{ANSWER}        if facts:\n            records = ",
         SIMULATION,
     ),
     Mutant(
         "effect before sync", "src/jobd/daemon.py",
-        "        if facts:\n            await self.journal.append(",
-        f"{ACT}        if facts:\n            await self.journal.append(",
+        "        if facts:\n            records = ",
+        f"{ACT}        if facts:\n            records = ",
         SIMULATION,
     ),
     Mutant(
         "log line before sync", "src/jobd/daemon.py",
-        "        if facts:\n            await self.journal.append(",
-        "        self.announce(facts)\n        if facts:\n            await self.journal.append(",
+        "        if facts:\n            records = ",
+        "        self.announce(facts)\n        if facts:\n            records = ",
         SIMULATION,
     ),
     # What a disk forgets.
@@ -70,8 +70,8 @@ MUTANTS = [
     ),
     Mutant(
         "a batch is several commits", "src/jobd/daemon.py",
-        "            await self.journal.append(facts[0].seq, [fact.record for fact in facts])",
-        "            for fact in facts: await self.journal.append(fact.seq, [fact.record])",
+        "            await self.journal.append(facts[0].seq, records, self.engine.promised_bytes)",
+        "            for f in facts: await self.journal.append(f.seq, [f.record], 1 << 20)",
         SIMULATION,
     ),
     Mutant(
@@ -100,7 +100,7 @@ MUTANTS = [
         (f"{SETTLING}::test_an_attempt_without_claim_never_ran_and_never_will",),
     ),
     Mutant(
-        "wrong boot id accepted", "src/jobd/core/engine.py",
+        "wrong boot id accepted", "src/jobd/core/patience.py",
         "if running.killed or running.boot_id != self._boot_id:",
         "if running.killed:",
         ("tests/core/test_replay.py",),
@@ -138,7 +138,7 @@ MUTANTS = [
     ),
     Mutant(
         "deadline of a final job fires", "src/jobd/core/engine.py",
-        "            if job.place != -1:\n                self._patience.remove(job)\n",
+        "            self._patience.remove(job)\n",
         "            job.place = -1\n",
         # Not the whole file: where the job is stopped first, this bug never ends its tick.
         ("tests/core/test_attempts.py::test_the_deadlines_of_a_job_that_has_ended_are_forgotten",),

@@ -113,7 +113,7 @@ class World:
         return question(self.engine, self.moment)
 
     def tick(self):
-        self._announce(self.engine.tick(self.moment, lambda job: Admitted(None)))
+        self._announce(self.engine.tick(self.moment, lambda job: Admitted(None), lambda _: True))
 
     def advance(self, seconds):
         self.moment = Moment(self.moment.wall + seconds, self.moment.boot + seconds)

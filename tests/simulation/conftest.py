@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from jobd.journal import segments
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 SEEDS = int(os.environ.get("JOBD_SEEDS", "200"))  # `make soak` says thousands
 FIRST = int(os.environ.get("JOBD_FIRST_SEED", "0"))
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all that a life writes would fit into the first one."""
+    monkeypatch.setattr(segments, "STEP_BYTES", 256)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from jobd.core.allow import Admitted
-from jobd.core.commands import AttemptEnded, AttemptNeverRan
-from jobd.core.decision import Kill, Launch, Settle, Stop
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
+from jobd.core.decision import Kill, Launch, Probe, Settle, Stop
 from jobd.core.job import Ending, Job, Policy, Running, Status
 from jobd.keeper import protocol, tree
 from jobd.supervisor.output import Outputs
@@ -38,6 +38,7 @@ class World:
         self.app = home / "app"
         self.app.mkdir()
         self.reports: list[AttemptEnded | AttemptNeverRan] = []
+        self.probes: list[Probed] = []
         self.output = Outputs(self.log_dir)
         self.options: dict[str, Any] = {}
         self.supervisor = self.another()
@@ -46,8 +47,14 @@ class World:
         """The next daemon's."""
         return Supervisor(
             state_dir=self.state_dir, log_dir=self.log_dir, settings=self.settings,
-            report=self.reports.append, jitter=lambda: 0.5, boot_id=boot_id, outputs=self.output,
+            report=self._hear, jitter=lambda: 0.5, boot_id=boot_id, outputs=self.output,
         )  # fmt: skip
+
+    def _hear(self, report: AttemptEnded | AttemptNeverRan | Probed) -> None:
+        if isinstance(report, Probed):
+            self.probes.append(report)
+        else:
+            self.reports.append(report)
 
     def settings(self) -> LaunchSettings:
         given: dict[str, Any] = {
@@ -106,6 +113,12 @@ class World:
         await self.until(lambda: any(report.id == id for report in self.reports))
         [report] = [report for report in self.reports if report.id == id]
         return report
+
+    async def probed(self) -> str | None:
+        """What the host lacks."""
+        self.supervisor.act(Probe())
+        await self.until(lambda: self.probes)
+        return self.probes.pop().why
 
     async def pid(self, id: str = "job0000000000001") -> int:
         await self.until(lambda: self.supervisor.pid(id) is not None)

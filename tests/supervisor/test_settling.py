@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -348,63 +349,114 @@ def test_garbage_closes_the_connection_and_disturbs_no_job(run, world):
     run(act())
 
 
-def test_an_attempt_without_room_waits_and_then_runs(run, world, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=64k none {small} 2>/dev/null"):
+@pytest.fixture
+def small(tmp_path):
+    """A file system of 512 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=512k none {place} 2>/dev/null"):
         pytest.skip("needs to mount a file system")
-    try:
+    yield place
+    os.system(f"umount -l {place}")
+
+
+def fill(place):
+    with pytest.raises(OSError, match="No space"), (place / "ballast").open("wb", 0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_an_attempt_without_room_never_ran_and_leaves_nothing(run, world, small):
+    async def act():
         world.state_dir = small
-        (small / "ballast").write_bytes(b"x" * 56 * 1024)
+        await _restarted(world)
+        fill(small)
+        world.launch("true")
+        report = await world.report(ID)
+        assert isinstance(report, AttemptNeverRan)
+        assert "No space left" in report.want
+        assert list((small / "attempts").iterdir()) == []
+        await world.supervisor.aclose(leave=False)
 
-        async def act():
-            await _restarted(world)
-            world.launch("true")
-            world.launch("true", id="stopped")
-            attempts = small / "attempts"
-            await world.until(lambda: all(live.waits for live in world.supervisor._live.values()))
-            assert list(attempts.iterdir()) == []
-            world.kill("stopped")
-            assert isinstance(await world.report("stopped"), AttemptNeverRan)
-            (small / "ballast").unlink()
-            assert (await world.ending()).kind == "completed"
-            await world.supervisor.aclose(leave=False)
-
-        (small / "more").write_bytes(b"x" * 8 * 1024)
-        run(act())
-    finally:
-        os.system(f"umount {small}")
+    run(act())
 
 
-def test_an_outcome_is_kept_although_the_disk_is_full(run, world, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=512k none {small} 2>/dev/null"):
-        pytest.skip("needs to mount a file system")
-    try:
+def test_a_probe_tells_what_a_start_would_lack(run, world, small):
+    async def act():
+        world.state_dir = small
+        await _restarted(world)
+        assert await world.probed() is None
+        fill(small)
+        assert "No space left" in await world.probed()
+        (small / "ballast").unlink()
+        assert await world.probed() is None
+        assert list((small / "attempts").iterdir()) == []
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_a_probe_whose_keeper_died_is_answered_all_the_same(run, world):
+    async def act():
+        await world.supervisor.start([])
+        os.kill(world.keeper_pid(), signal.SIGSTOP)
+        answer = asyncio.ensure_future(world.probed())
+        await asyncio.sleep(0)
+        os.kill(world.keeper_pid(), signal.SIGKILL)
+        assert await answer == "the keeper died"
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_want_of_descriptors_is_not_the_jobs_failure(run, world):
+    async def act():
+        await world.supervisor.start([])
+        resource.prlimit(world.keeper_pid(), resource.RLIMIT_NOFILE, (3, 256))
+        world.launch("true")
+        report = await world.report(ID)
+        assert isinstance(report, AttemptNeverRan)
+        assert "Too many open files" in report.want
+        assert "Too many open files" in await world.probed()
+        resource.prlimit(world.keeper_pid(), resource.RLIMIT_NOFILE, (256, 256))
+        assert await world.probed() is None
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_outcome_is_kept_although_the_disk_is_full(run, world, small):
+    async def act():
         world.state_dir = small
         world.module("import time, pathlib\ndef f(go):\n"
                      "    while not pathlib.Path(go).exists(): time.sleep(0.01)\n"
                      "    return 'x' * 60000\n")  # fmt: skip
+        await _restarted(world)
+        world.call("jobs:f", str(world.home / "go"))
+        await world.pid()
+        fill(small)
+        (world.home / "go").touch()
+        ending = await world.ending()
+        assert (ending.kind, len(ending.result)) == ("completed", 60002)
+        await world.supervisor.aclose(leave=False)
 
-        async def act():
-            await _restarted(world)
-            world.call("jobs:f", str(world.home / "go"))
-            await world.pid()
-            with (
-                pytest.raises(OSError, match="No space"),
-                (small / "ballast").open("wb", 0) as file,
-            ):
-                while True:
-                    file.write(b"x" * 4096)
-            (world.home / "go").touch()
-            ending = await world.ending()
-            assert (ending.kind, len(ending.result)) == ("completed", 60002)
-            await world.supervisor.aclose(leave=False)
+    run(act())
 
-        run(act())
-    finally:
-        os.system(f"umount {small}")
+
+def test_a_start_on_a_full_disk_settles_what_never_ran(run, world, small):
+    """Nothing can be claimed there, and nothing has been."""
+
+    async def act():
+        world.state_dir = small
+        (small / "attempts").mkdir(mode=0o700)
+        with socket.socket(socket.AF_UNIX) as placeholder:  # its inode is there to be taken again
+            placeholder.bind(str(small / "keeper.sock"))
+        fill(small)
+        await _restarted(world, world.job())
+        assert isinstance(await world.report(ID), AttemptNeverRan)
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
 
 
 def test_settling_takes_no_time_worth_mentioning(run, world):

@@ -144,7 +144,8 @@ async def _rewrite(config: Config) -> int:
         ids = [job.id for job in engine.jobs]
         for start in range(0, len(ids), KEEP_MAX):
             facts = engine.decide(Keep(tuple(ids[start : start + KEEP_MAX])), now).facts
-            await store.append(facts[0].seq, [fact.record for fact in facts])
+            records = [fact.record for fact in facts]
+            await store.append(facts[0].seq, records, engine.promised_bytes)
         for segment in old:
             await store.drop(segment.path)
         return len(ids)

@@ -68,10 +68,21 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptNeverRan:
-    """From the supervisor, at a start: nothing was spawned, and nothing will be."""
+    """From the supervisor: nothing was spawned, and nothing will be.
+
+    `want`: what the host lacked for it; None: it was not tried.
+    """
 
     id: str
     attempt: int
+    want: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """From the supervisor: what the host lacks for a start; None: nothing."""
+
+    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,6 @@ class Follow:
 
 
 Command = (
-    Submit | Cancel | Retry | Remove | AttemptEnded | AttemptNeverRan | Keep | Drain | StopAll
-    | Follow
+    Submit | Cancel | Retry | Remove | AttemptEnded | AttemptNeverRan | Probed | Keep | Drain
+    | StopAll | Follow
 )  # fmt: skip

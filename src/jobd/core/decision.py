@@ -66,7 +66,12 @@ class Forget:
     id: str
 
 
-Effect = Launch | Stop | Kill | Settle | Forget
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Find out whether the host still lacks what a start needs; the answer is `Probed`."""
+
+
+Effect = Launch | Stop | Kill | Settle | Forget | Probe
 
 
 @dataclass(slots=True)

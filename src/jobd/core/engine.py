@@ -8,22 +8,35 @@ serves live operation and replay, so that what is remembered cannot differ from 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from jobd.core import commands, ids, lifecycle, records
 from jobd.core.allow import Admitted, Refused
 from jobd.core.commands import Command, Submission
-from jobd.core.decision import Decision, Effect, Fact, Forget, Kill, Launch, Settle, Stop, Submittal
+from jobd.core.decision import (
+    Decision,
+    Effect,
+    Fact,
+    Forget,
+    Kill,
+    Launch,
+    Probe,
+    Settle,
+    Stop,
+    Submittal,
+)  # fmt: skip
 from jobd.core.graveyard import Graveyard
-from jobd.core.heap import Heap
 from jobd.core.job import FINAL, WAITING, Failure, Job, Status, StopReason
 from jobd.core.moment import Deadlines, Moment
+from jobd.core.patience import Patience
+from jobd.core.promises import RUNNING_BYTES, START_BYTES, promised_bytes
 from jobd.core.records import Record
 from jobd.core.register import Register
+from jobd.core.repeats import fresh
 from jobd.core.rules import Rules
 from jobd.core.schedule import Schedule
+from jobd.core.starts import Starts
 from jobd.core.verdict import verdict
 from jobd.errors import Conflict, NotFound, QueueFull
 
@@ -33,18 +46,23 @@ TICK_MAX: Final = 256
 ADVANCE_MAX: Final = 2048  # of delayed jobs that have come due: about 20 ms
 
 
+Admit = Callable[[Job], Admitted | Refused]
+HasRoom = Callable[[int], bool]  # of bytes in the commit that is being made
+
+
 class Engine:
     def __init__(self, rules: Rules, *, boot_id: str) -> None:
         self.rules = rules
-        self.draining = False
         self.seq = 0  # of the last record
         self.live_bytes = 0  # about what the journal needs for the jobs there are
         self.jobs = Register()
         self.running: dict[str, Job] = {}
         self.counts = dict.fromkeys(Status, 0)
         self.schedule = Schedule(rules.queue_max)
+        self.starts = Starts()
         self._boot_id = boot_id
-        self._patience: Heap[Job] = Heap()  # running jobs, by when they are to be stopped or killed
+        self._last_boot_id = boot_id  # of the latest attempt
+        self._patience = Patience(boot_id)
         self._graveyard = Graveyard()
 
     # Commands.
@@ -70,7 +88,11 @@ class Engine:
             case commands.StopAll():
                 self._stop_all(decision, now)
             case commands.Drain():
-                self.draining = command.on
+                self.starts.draining = command.on
+            case commands.Probed(why=None):
+                self.starts.release()
+            case commands.Probed(why=str(why)):
+                self.starts.hold(why, now)
             case commands.Follow():
                 self.rules = command.rules
                 self.schedule.follow(command.rules.queue_max)
@@ -79,7 +101,7 @@ class Engine:
     def _submit(
         self, decision: Decision, submissions: Sequence[Submission], now: Moment
     ) -> tuple[Submittal, ...]:
-        self._refuse_beyond_max(self._fresh(submissions))
+        self._refuse_beyond_max(fresh(submissions, self.jobs))
         return tuple(self._submit_one(decision, submission, now) for submission in submissions)
 
     def _refuse_beyond_max(self, more: int) -> None:
@@ -88,21 +110,6 @@ class Engine:
                 f"{self.waiting} jobs wait already (daemon.max_pending = "
                 f"{self.rules.max_pending}); nothing was stored"
             )
-
-    def _fresh(self, submissions: Sequence[Submission]) -> int:
-        """How many are new.  Conflict if one repeats a `request_id` with other content."""
-        calls: dict[str, bytes] = {}
-        known = 0
-        for submission in submissions:
-            job = self.jobs.of_stem(submission.stem)
-            call = job.call if job is not None else calls.get(submission.stem)
-            if call is None:
-                calls[submission.stem] = submission.call
-                continue
-            known += 1
-            if call != submission.call and _canonical(call) != _canonical(submission.call):
-                raise Conflict("request_id was used for another submission; choose a new one")
-        return len(submissions) - known
 
     def _submit_one(self, decision: Decision, submission: Submission, now: Moment) -> Submittal:
         job = self.jobs.of_stem(submission.stem)
@@ -161,6 +168,8 @@ class Engine:
     ) -> None:
         job = self._attempted(command.id, command.attempt)
         record = verdict(job, command.ending, self.rules, now.wall, command.jitter)
+        if command.ending.kind == "interrupted":
+            self.starts.begin_slowly()
         self._keep(decision, record, Settle(job.id, command.attempt))
 
     def _attempt_never_ran(
@@ -172,6 +181,8 @@ class Engine:
         if job.running.cancelled:
             record = records.Cancelled(id=job.id, at=now.wall, ended=None)
         self._keep(decision, record, Settle(job.id, command.attempt))
+        if command.want is not None:
+            self.starts.hold(command.want, now)
 
     def _attempted(self, id: str, attempt: int) -> Job:
         job = self.running[id]
@@ -204,23 +215,23 @@ class Engine:
 
     # Time.
 
-    def tick(self, now: Moment, admit: Callable[[Job], Admitted | Refused]) -> Decision:
+    def tick(self, now: Moment, admit: Admit, has_room: HasRoom) -> Decision:
         """Do what has come due, a bounded part of it.
 
-        `next_deadline()` afterwards is in the past if there is more.  `admit` is asked at each
-        start whether the allow-list still has the job.
+        `next_deadline()` afterwards is in the past if there is more.  At each start `admit` is
+        asked whether the allow-list still has the job, and `has_room` whether the journal can
+        take what the start may lead to.
         """
         decision = Decision()
         self._lose_patience(decision, now)
         self._bury(decision, now)
-        self._start(decision, now, admit)
+        if self.starts.probe_is_due(now):
+            decision.effects.append(Probe())
+        self._start(decision, now, admit, has_room)
         return decision
 
     def _lose_patience(self, decision: Decision, now: Moment) -> None:
-        while (job := self._patience.first()) is not None:
-            (at, _) = self._patience.first_key()
-            if at > now.boot:
-                return
+        while (job := self._patience.due(now.boot)) is not None:
             assert job.running is not None
             if job.running.stopping is None:
                 self._stop(decision, job, "timeout", now)
@@ -234,14 +245,19 @@ class Engine:
                 return
             self._keep(decision, records.Removed(id=job.id, at=now.wall), Forget(job.id))
 
-    def _start(
-        self, decision: Decision, now: Moment, admit: Callable[[Job], Admitted | Refused]
-    ) -> None:
+    def _start(self, decision: Decision, now: Moment, admit: Admit, has_room: HasRoom) -> None:
         if not self.schedule.advance(now.wall, ADVANCE_MAX):
             return
+        if self._last_boot_id != self._boot_id:
+            self._last_boot_id = self._boot_id
+            self.starts.begin_slowly()
+        self.starts.advance(now, self.rules.max_running)
         for _ in range(TICK_MAX):
             job = self.schedule.next(now.wall) if self._may_start else None
             if job is None:
+                return
+            if not has_room(START_BYTES + RUNNING_BYTES):
+                self.starts.hold("no room on the journal's file system for another end", now)
                 return
             match admit(job):
                 case Refused(why):
@@ -261,18 +277,20 @@ class Engine:
         )
         launch = Launch(job.id, attempt, job.by, job.call, job.policy, admitted)
         self._keep(decision, started, launch)
+        self.starts.note(now)
 
     def next_deadline(self) -> Deadlines:
         """When `tick` next has something to do, if nothing else happens first."""
         walls = [self.schedule.next_ready_at(), self._graveyard.next_at(self.rules, len(self.jobs))]
         if self._may_start:
             walls.append(self.schedule.next_start_at())
-        wall = min((at for at in walls if at is not None), default=None)
-        return Deadlines(wall, self._patience.first_key()[0] if self._patience else None)
+        return Deadlines(
+            _earliest(walls), _earliest([self.starts.next_at(), self._patience.next_at()])
+        )
 
     @property
     def _may_start(self) -> bool:
-        return not self.draining and len(self.running) < self.rules.max_running
+        return self.starts.allowed and len(self.running) < self.rules.max_running
 
     # Memory.
 
@@ -318,7 +336,7 @@ class Engine:
                     self.jobs.remove(job)
                 job = lifecycle.restored(record)
                 self.jobs.add(job)
-                self._attach(job, _known_since(record))
+                self._attach(job, lifecycle.known_since(record))
                 return job
             case _ if job is None:
                 return None
@@ -329,6 +347,8 @@ class Engine:
             case _:
                 self._detach(job)
                 lifecycle.advance(job, record)
+                if job.running is not None:
+                    self._last_boot_id = job.running.boot_id
         self._attach(job, record.at)
         return job
 
@@ -343,9 +363,7 @@ class Engine:
         else:
             self.running[job.id] = job
             self.schedule.occupy(job)
-            deadline = self._deadline(job)
-            if deadline is not None:
-                self._patience.push((deadline, job.number), job)
+            self._patience.add(job)
 
     def _detach(self, job: Job) -> None:
         self.counts[job.status] -= 1
@@ -357,24 +375,18 @@ class Engine:
         else:
             del self.running[job.id]
             self.schedule.vacate(job)
-            if job.place != -1:
-                self._patience.remove(job)
-
-    def _deadline(self, job: Job) -> float | None:
-        """By the boot clock: the attempt's timeout, then the end of its grace."""
-        running = job.running
-        assert running is not None
-        if running.killed or running.boot_id != self._boot_id:
-            return None
-        if running.stop_boot_at is not None:
-            return running.stop_boot_at + job.policy.kill_grace
-        return None if job.policy.timeout is None else running.boot_at + job.policy.timeout
+            self._patience.remove(job)
 
     # Questions.
 
     @property
     def waiting(self) -> int:
         return self.counts[Status.PENDING] + self.counts[Status.PENDING_RETRY]
+
+    @property
+    def promised_bytes(self) -> int:
+        """What the jobs there are may still add to the journal by themselves."""
+        return promised_bytes(jobs=len(self.jobs), waiting=self.waiting, running=len(self.running))
 
     def _find(self, id: str) -> Job:
         job = self.jobs.get(id)
@@ -383,12 +395,5 @@ class Engine:
         return job
 
 
-def _canonical(call: bytes) -> str:
-    """Text, not values: to Python `true` is 1, and 1 is 1.0."""
-    return json.dumps(json.loads(call), sort_keys=True)
-
-
-def _known_since(kept: records.Kept) -> float:
-    """To be said again makes no job's end younger."""
-    finished_at = None if kept.history is None else kept.history.finished_at
-    return kept.at if finished_at is None else finished_at
+def _earliest(instants: Sequence[float | None]) -> float | None:
+    return min((at for at in instants if at is not None), default=None)

@@ -126,6 +126,12 @@ def restored(record: records.Kept) -> Job:
     return job
 
 
+def known_since(kept: records.Kept) -> float:
+    """To be said again makes no job's end younger."""
+    finished_at = None if kept.history is None else kept.history.finished_at
+    return kept.at if finished_at is None else finished_at
+
+
 def _copy_running(running: Running | None) -> Running | None:
     return None if running is None else replace(running)
 

@@ -19,7 +19,7 @@ class Passes:
     def __init__(self) -> None:
         self._factor = 1.0  # bytes that a job took, for each that was reckoned; by the last pass
         self._kept_bytes = 0  # said again in this pass
-        self._live_bytes = 0  # as reckoned last
+        self.live_bytes = 0  # what the jobs there are need, as reckoned last
         self._until_seq: int | None = None  # this pass drops what is older
 
     def due(self, sealed_bytes: int, live_bytes: int, segment_bytes: int) -> bool:
@@ -27,8 +27,12 @@ class Passes:
 
         And two segments on top, so that a small journal is left alone.
         """
-        self._live_bytes = live_bytes
+        self.live_bytes = live_bytes
         return sealed_bytes > 2 * self._factor * live_bytes + 2 * segment_bytes
+
+    def need_bytes(self, largest_bytes: int) -> int:
+        """What it takes to drop a segment of at most that size: to say again what lives in it."""
+        return min(largest_bytes, round(self._factor * self.live_bytes))
 
     def appended(self, records: Sequence[Record], size_bytes: int) -> None:
         kept = sum(type(record) is Kept for record in records)
@@ -39,7 +43,7 @@ class Passes:
         if self._until_seq is None:
             self._until_seq = active_seq
         if oldest_seq >= self._until_seq:
-            self._factor = max(1.0, self._kept_bytes / max(1, self._live_bytes))
+            self._factor = max(1.0, self._kept_bytes / max(1, self.live_bytes))
             self._kept_bytes = 0
             self._until_seq = None
 

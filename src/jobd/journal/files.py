@@ -14,6 +14,7 @@ from typing import Final
 from jobd import linux
 
 FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_BLOCK_BYTES: Final = 512  # stat(2): whatever the file system's own blocks are
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
@@ -55,6 +56,21 @@ class Files:
     def reserve(self, fd: int, offset: int, size_bytes: int) -> None:
         """Allocates; the file's size stays.  ENOSPC or EDQUOT if there is no room."""
         linux.fallocate_keep_size(fd, offset, size_bytes)
+
+    def allocated_bytes(self, fd: int) -> int:
+        """Of the file, what is reserved beyond its size included."""
+        if sys.platform == "win32":
+            return 0
+        else:
+            return os.fstat(fd).st_blocks * _BLOCK_BYTES
+
+    def free_bytes(self, fd: int) -> int:
+        """On its file system, as far as that can be told; others may take it meanwhile."""
+        if sys.platform == "win32":
+            return sys.maxsize
+        else:
+            found = os.fstatvfs(fd)
+            return found.f_bavail * found.f_frsize
 
     def close(self, fd: int) -> None:
         os.close(fd)

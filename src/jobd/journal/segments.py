@@ -11,9 +11,6 @@ from typing import Final, NamedTuple
 from jobd.journal.files import FULL, Files
 from jobd.journal.format import Header, encode_header
 
-# What is reserved beyond what submissions may fill, so that running jobs can end on a full disk:
-# 10,000 plain endings, or 60 with the largest result.
-CLOSING_BYTES: Final = 4 << 20
 STEP_BYTES: Final = 1 << 20  # room is asked for in such steps, not for each submission
 _NAME: Final = re.compile(r"(\d{20})\.jsonl")
 _UNABLE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -56,11 +53,11 @@ class Active:
         path = directory / f"{first_seq:020d}.jsonl"
         active = cls(files, path, first_seq, files.create(path), 0)
         try:
-            if room_bytes and not active.reserve(room_bytes):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             # Only `clock` has a watch; but the file system has just looked at its own.
-            header = Header(first_seq, os.stat(path).st_mtime)
-            active.write(encode_header(header))
+            header = encode_header(Header(first_seq, os.stat(path).st_mtime))
+            if room_bytes and not active.reserve(len(header) + room_bytes):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            active.write(header)
             active.sync()
             files.sync_directory(directory)
         except OSError:
@@ -85,10 +82,12 @@ class Active:
         self._files.sync(self._fd)
 
     def cut(self, size_bytes: int) -> None:
-        """What follows is gone, on the disk too."""
+        """What follows is gone, on the disk too; the room that was reserved is not given away."""
+        allocated_bytes = self._files.allocated_bytes(self._fd)
         self._files.truncate(self._fd, size_bytes)
-        self._files.sync(self._fd)
         self.size_bytes = self._reserved_to = size_bytes
+        self.reserve(allocated_bytes - size_bytes)
+        self._files.sync(self._fd)
 
     def seal(self) -> Segment:
         """Nothing more is written to it; the room that was reserved is given back."""
@@ -107,18 +106,27 @@ class Active:
         return max(0, self._reserved_to - self.size_bytes)
 
     def reserve(self, room_bytes: int) -> bool:
-        """Whether that much can be written without asking the file system for more."""
-        if not self.reserves or room_bytes <= self.room_bytes:
+        """Whether that much can be written without asking the file system for more.
+
+        It is asked for more than that, if it has more, so that it need not be asked each time.
+        """
+        return self._reserve(room_bytes + -room_bytes % STEP_BYTES) or self._reserve(room_bytes)
+
+    def _reserve(self, room_bytes: int) -> bool:
+        if room_bytes <= self.room_bytes:
             return True
         end = self.size_bytes + room_bytes
-        end += -end % STEP_BYTES
+        # An attempt that must fail is not made: it may leave a part of the room allocated, and
+        # others need that more.
+        has = max(self._reserved_to, self._files.allocated_bytes(self._fd))
+        if end - has > self._files.free_bytes(self._fd):
+            return False
+        if not self.reserves:
+            return True
         try:
-            self._files.reserve(self._fd, self.size_bytes, end - self.size_bytes)
+            self._files.reserve(self._fd, self.size_bytes, room_bytes)
         except OSError as exc:
             if exc.errno in FULL:
-                if self._reserved_to == self.size_bytes:
-                    # A part may have been allocated all the same; others need it more.
-                    self._files.truncate(self._fd, self.size_bytes)
                 return False
             if exc.errno in _UNABLE:
                 self.reserves = False

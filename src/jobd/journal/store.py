@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -21,7 +22,7 @@ from jobd.journal.compaction import Passes, ids_in
 from jobd.journal.files import FILES, FULL, Files
 from jobd.journal.format import encode
 from jobd.journal.recovery import Reading, refuse_unfinished
-from jobd.journal.segments import CLOSING_BYTES, Active, Segment
+from jobd.journal.segments import Active, Segment
 from jobd.journal.statedir import StateDir
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,10 @@ class Store:
         self._segment_bytes = segment_bytes
         self._sealed: list[Segment] = []
         self._sealed_bytes = 0  # their sum: asked for after each commit
+        self._largest_bytes = 0  # of them
         self._active: Active | None = None
         self._rotate_at_bytes = segment_bytes
-        self._promised_bytes = 0  # of room, since the last append
+        self._promised_bytes = 0  # of room, to the jobs there are
         self._passes = Passes()
         self._worker = ThreadPoolExecutor(1, "jobd-journal")
         self._flush_s: float | None = None
@@ -120,19 +122,29 @@ class Store:
             self._active = Active.create(files, self.directory, self.next_seq, 0)
         files.sync_directory(self.directory)
         self._sealed = found
-        self._sealed_bytes = sum(segment.size_bytes for segment in found)
-        # A full disk is no reason not to start: what runs can end, and `has_room` says no.
-        if not self._active.reserve(self._segment_room(self._active.size_bytes)):
-            self._active.reserve(CLOSING_BYTES)
+        self._weigh()
 
-    def _segment_room(self, written_bytes: int) -> int:
-        return max(0, self._segment_bytes - written_bytes) + CLOSING_BYTES
+    def promise(self, promised_bytes: int, live_bytes: int) -> None:
+        """After a replay: that much room is set aside, and if there is more, a whole segment's.
+
+        `live_bytes` as in `due`.
+
+        A full disk is no reason not to start: the last daemon's room is still there, so that what
+        runs can end, and `has_room` says no.
+        """
+        self._promised_bytes = promised_bytes
+        self._passes.live_bytes = live_bytes
+        kept_bytes = self._kept_bytes
+        rest_bytes = max(0, self._segment_bytes - self._open.size_bytes)
+        if not (self._open.reserve(kept_bytes) and self._open.reserve(kept_bytes + rest_bytes)):
+            log.warning("journal_full path=%s", self.directory)
 
     # The present.
 
-    async def append(self, seq: int, records: Sequence[Record]) -> None:
+    async def append(self, seq: int, records: Sequence[Record], promised_bytes: int = 0) -> None:
         """All of `records` on the disk, as one commit, or JournalFailed and nothing more after it.
 
+        `promised_bytes` is what the jobs there are by then may add, whoever fills the disk.
         With `fsync` other than "always" they are written, and survive the daemon but not the host.
         """
         if self._broken is not None:
@@ -141,8 +153,10 @@ class Store:
         assert not self._appending, "one commit at a time"
         line = encode(seq, records)
         self._appending = True
+        self._promised_bytes = promised_bytes
         try:
-            await self._rotate_if_full()
+            if self._open.size_bytes >= self._rotate_at_bytes:
+                await self._in_thread(self._rotate, len(line))
             await self._put(line)
         except OSError as exc:
             raise self._fail(exc) from exc
@@ -154,7 +168,6 @@ class Store:
         self.next_seq += len(records)
         self._passes.appended(records, len(line))
         self._commits += 1
-        self._promised_bytes = 0
 
     async def watch(self) -> None:
         """Waits until the journal can't be written any more; then raises JournalFailed.
@@ -209,24 +222,20 @@ class Store:
 
     # Segments.
 
-    async def _rotate_if_full(self) -> None:
-        if self._open.size_bytes >= self._rotate_at_bytes:
-            await self.rotate()
-
     async def rotate(self) -> None:
         """The next commit goes to a new segment, unless the disk has no room for one."""
         try:
-            await self._in_thread(self._rotate)
+            await self._in_thread(self._rotate, 0)
         except OSError as exc:
             raise self._fail(exc) from exc
 
-    def _rotate(self) -> None:
+    def _rotate(self, line_bytes: int) -> None:
+        """`line_bytes` is what will be written to the new one first: its room goes with the old."""
         if self._open.first_seq == self.next_seq:
             return  # nothing was written to it yet
         self._sync()  # before the next one exists: in an older segment nothing may be torn
         try:
-            room_bytes = self._segment_room(0)
-            fresh = Active.create(self._files, self.directory, self.next_seq, room_bytes)
+            fresh = self._next_segment(line_bytes)
         except OSError as exc:
             if exc.errno not in FULL:
                 raise
@@ -234,25 +243,38 @@ class Store:
             log.warning("journal_full path=%s why=%r", self.directory, exc.strerror)
             return
         self._sealed.append(self._open.seal())
-        self._sealed_bytes += self._open.size_bytes
+        self._weigh()
         self._active = fresh
         self._rotate_at_bytes = self._segment_bytes
 
-    @property
-    def room_bytes(self) -> int:
-        """What submissions may still write without asking the file system."""
-        return max(0, self._open.room_bytes - CLOSING_BYTES)
+    def _next_segment(self, line_bytes: int) -> Active:
+        """With room for all that is promised, and if there is more, for a whole segment."""
+        create = partial(Active.create, self._files, self.directory, self.next_seq)
+        largest_bytes = max(self._largest_bytes, self._open.size_bytes)
+        room_bytes = line_bytes + self._promised_bytes + self._passes.need_bytes(largest_bytes)
+        try:
+            return create(room_bytes + self._segment_bytes)
+        except OSError as exc:
+            if exc.errno not in FULL:
+                raise
+            return create(room_bytes)
 
-    def has_room(self, size_bytes: int) -> bool:
-        """Whether that much more can be accepted, with enough left for what runs to end.
+    def has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
+        """Whether the next commit can take that much beside what was promised.
 
-        Room is allocated, not counted, and stays promised until the next append.  Where the file
-        system can't reserve, nothing can be promised, and the answer is yes.
+        Room is allocated, not counted.  Compaction has some of its own, which nobody else gets.
+        Where the file system can't reserve, the answer is its guess.
         """
-        if not self._open.reserve(self._promised_bytes + size_bytes + CLOSING_BYTES):
-            return False
-        self._promised_bytes += size_bytes
-        return True
+        kept_bytes = self._promised_bytes if compacting else self._kept_bytes
+        try:
+            return self._open.reserve(kept_bytes + size_bytes)
+        except OSError as exc:
+            raise self._fail(exc) from exc
+
+    @property
+    def _kept_bytes(self) -> int:
+        """The room that submissions don't get: what jobs were promised, and compaction's."""
+        return self._promised_bytes + self._passes.need_bytes(self._largest_bytes)
 
     # Compaction: its caller has the engine say the oldest jobs again, then drops their segment.
 
@@ -284,10 +306,15 @@ class Store:
         if self._fsync != "always":
             self._sync()  # what was said again, before what it replaces goes
         self._files.unlink(self._sealed[0].path)
-        self._sealed_bytes -= self._sealed.pop(0).size_bytes
+        del self._sealed[0]
+        self._weigh()
         self._files.sync_directory(self.directory)
         oldest = self._sealed[0] if self._sealed else self._open
         self._passes.dropped(oldest.first_seq, self._open.first_seq)
+
+    def _weigh(self) -> None:
+        sizes = [segment.size_bytes for segment in self._sealed]
+        self._sealed_bytes, self._largest_bytes = sum(sizes), max(sizes, default=0)
 
     @property
     def sealed(self) -> tuple[Segment, ...]:
@@ -323,7 +350,7 @@ class Store:
             "seq": self.next_seq - 1,  # of the last record
             "segments": len(self._sealed) + 1,
             "bytes": self._sealed_bytes + self._open.size_bytes,
-            "room_bytes": self.room_bytes,
+            "room_bytes": self._open.room_bytes,  # allocated beyond what is written
             "commits": self._commits,  # since this start, like the syncs
             "syncs": self._syncs,
             "flush_us": None if self._flush_s is None else round(self._flush_s * 1e6),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 YOUNG_S = 0.2
 NEAR_PIDS = 512
 MESSAGE_MAX = 600  # characters
+PROBE_FDS = 8  # more than a start takes, with those of `subprocess`
 
 
 class Attempt:
@@ -183,6 +184,25 @@ def launch(message: Message) -> Attempt:
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def probe(directory: str) -> str | None:
+    """What a start would lack now: room, descriptors, processes.  None: nothing."""
+    opened = []
+    try:
+        opened.append(files.claim(directory))
+        files.prepare(directory, opened[0], "")
+        opened += [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) for _ in range(PROBE_FDS)]
+        posix.probe()
+    except files.Taken:  # what a killed keeper left: in the way only once
+        return "an earlier probe was cut short"
+    except OSError as exc:
+        return str(exc)
+    finally:
+        for fd in opened:
+            os.close(fd)
+        files.discard(directory)
+    return None
 
 
 def failed(message: Message, failure: posix.SpawnFailed) -> Message:

@@ -150,6 +150,8 @@ class Keeper:
             self._launch(request)
         elif what == "settle":
             files.discard(request["directory"])
+        elif what == "probe":
+            self._report({"report": "probed", "why": attempts.probe(request["directory"])})
         elif running is None:
             return  # it has ended meanwhile, and its report is on the way
         elif what == "stop":

@@ -51,6 +51,14 @@ def spawn(
     return process.pid
 
 
+def probe() -> None:
+    """OSError where no process can be made."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
 def default_signals() -> None:
     """What this process was started with ignored or blocked is no longer, nor in its children.
 

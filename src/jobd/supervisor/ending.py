@@ -57,7 +57,7 @@ def ending_of(outcome: Mapping[str, Any], result: str | None) -> Ending:
     """`result` is the text that a callable's process left, if any."""
     facts: dict[str, Any] = {name: outcome.get(name) for name in ("ended_at", *_FACTS)}
     if "spawn" in outcome:
-        return Ending(kind="spawn", message=excerpt(outcome["spawn"], MESSAGE_MAX), **facts)
+        return Ending(kind="spawn", message=_excerpt(outcome["spawn"], MESSAGE_MAX), **facts)
     if outcome["callable"]:
         return _of_callable(facts, result)
     if outcome["exit_code"] == 0:
@@ -76,16 +76,15 @@ def _of_callable(facts: dict[str, Any], result: str | None) -> Ending:
     try:
         said = _strictly(result or "{}")
     except ValueError as exc:
-        message = excerpt(f"the process left a result that is no JSON: {exc}", MESSAGE_MAX)
+        message = _excerpt(f"the process left a result that is no JSON: {exc}", MESSAGE_MAX)
         return Ending(kind="exception", message=message, **facts)
     match said:
         case {"exception": {"type": str(name), "message": str(text), "traceback": str(frames)}}:
-            return Ending(
-                kind="exception", message=excerpt(f"{name}: {text}" if text else name, MESSAGE_MAX),
-                traceback=excerpt(frames, TRACEBACK_MAX), **facts,
-            )  # fmt: skip
+            message = _excerpt(f"{name}: {text}" if text else name, MESSAGE_MAX)
+            traceback = _excerpt(frames, TRACEBACK_MAX)
+            return Ending(kind="exception", message=message, traceback=traceback, **facts)
         case {"unauthorized": str(why)}:
-            return Ending(kind="unauthorized", message=excerpt(why, MESSAGE_MAX), **facts)
+            return Ending(kind="unauthorized", message=_excerpt(why, MESSAGE_MAX), **facts)
         case {"ok": value} if facts["exit_code"] == 0:
             return _completed(facts, value)
         case {"ok": _}:
@@ -96,6 +95,14 @@ def _of_callable(facts: dict[str, Any], result: str | None) -> Ending:
             return _of_process(facts, "ended with code 0 before the callable had returned")
         case _:
             return _of_process(facts, "")
+
+
+def _excerpt(text: str, limit: int) -> str:
+    """Also in the journal at most twice that: a control character takes six bytes there."""
+    text = excerpt(text, limit)
+    while len(json.dumps(text, ensure_ascii=False).encode()) > 2 * limit:
+        text = excerpt(text, len(text.encode()) // 2)
+    return text
 
 
 def _completed(facts: dict[str, Any], value: Any) -> Ending:

@@ -36,6 +36,7 @@ class Places(OutputPlaces):
         super().__init__(log_dir)
         self.state_dir = os.path.abspath(state_dir)
         self.attempts = f"{self.state_dir}/attempts"
+        self.probe = f"{self.attempts}/probe"  # no attempt's: those have a number
         home = os.path.expanduser("~")
         self.home = home if os.path.isdir(home) else "/"
 

@@ -88,10 +88,15 @@ def sweep(attempts: str, keep: Iterable[str]) -> None:
 
 
 def _claim(directory: str) -> bool:
+    """Whether there was none, and so never will be a process."""
     try:
         os.close(files.claim(directory))
     except files.Taken:
         return False
+    except OSError as exc:
+        # No keeper lives that could still make it: without room, its absence is as good.
+        if not files.no_room(exc):
+            raise
     return True
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from jobd import linux
-from jobd.core.commands import AttemptEnded, AttemptNeverRan
-from jobd.core.decision import Effect, Forget, Kill, Launch, Settle, Stop
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
+from jobd.core.decision import Effect, Forget, Kill, Launch, Probe, Settle, Stop
 from jobd.core.job import Ending, Job
 from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
@@ -34,20 +34,17 @@ assert sys.platform != "win32"
 log = logging.getLogger(__name__)
 
 KEEPER_GOES_S: Final = 5.0  # once it has nothing left; a few ms is what it takes
-TRY_AGAIN_S: Final = 1.0  # after a start for which there was no room, or a keeper that failed
+TRY_AGAIN_S: Final = 1.0  # after a keeper that could not be started
 
 
 class Live:
     """An attempt that has been launched and not reported yet."""
 
-    __slots__ = ("attempt", "launch", "pid", "told_to_stop", "waits")
+    __slots__ = ("attempt", "pid")
 
-    def __init__(self, attempt: int, launch: dict[str, Any] | None) -> None:
+    def __init__(self, attempt: int) -> None:
         self.attempt = attempt
-        self.launch = launch  # to be sent again if there was no room; None: it runs
         self.pid: int | None = None
-        self.waits = False  # for room
-        self.told_to_stop = False
 
 
 class Supervisor:
@@ -57,7 +54,7 @@ class Supervisor:
         state_dir: str | os.PathLike[str],
         log_dir: str | os.PathLike[str],
         settings: Callable[[], LaunchSettings],
-        report: Callable[[AttemptEnded | AttemptNeverRan], None],
+        report: Callable[[AttemptEnded | AttemptNeverRan | Probed], None],
         jitter: Callable[[], float],
         boot_id: str,
         outputs: Outputs,
@@ -74,6 +71,7 @@ class Supervisor:
         self._live: dict[str, Live] = {}  # by id: a job has one attempt at a time
         self._link: link.Link | None = None
         self._unsent: list[dict[str, Any]] = []  # while there is no keeper
+        self._probing = False
         self._strangers: set[tuple[str, int]] = set()  # the keeper has them, the journal has not
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
@@ -110,7 +108,7 @@ class Supervisor:
         match effect:
             case Launch():
                 message = launch_message(effect, self._settings(), self._places)
-                self._live[effect.id] = Live(effect.attempt, message)
+                self._live[effect.id] = Live(effect.attempt)
                 self._send(message)
             case Stop():
                 self._interfere(
@@ -123,6 +121,9 @@ class Supervisor:
                 self._send({"request": "settle", "directory": directory})
             case Forget():
                 self._outputs.forget(effect.id)
+            case Probe():
+                self._probing = True
+                self._send({"request": "probe", "directory": self._places.probe})
 
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
@@ -171,7 +172,7 @@ class Supervisor:
     ) -> settling.Orphan | None:
         """It is live; None: in the keeper, out of whose list it is taken."""
         assert job.running is not None
-        self._live[job.id] = live = Live(job.running.number, None)
+        self._live[job.id] = live = Live(job.running.number)
         known = adopted.pop((job.id, live.attempt), None)
         if known is None:
             this_boot = job.running.boot_id == self._boot_id
@@ -184,13 +185,11 @@ class Supervisor:
         live = self._live.get(id)
         if live is None or live.attempt != attempt:
             return  # it has ended, and its report is on its way through the loop
-        live.told_to_stop = True
-        if live.waits:
-            self._ended(id, attempt, None)
-        else:
-            self._send({**request, "id": id, "attempt": attempt})
+        self._send({**request, "id": id, "attempt": attempt})
 
-    def _ended(self, id: str, attempt: int, ending: Ending | None) -> None:
+    def _ended(
+        self, id: str, attempt: int, ending: Ending | None, *, want: str | None = None
+    ) -> None:
         live = self._live.get(id)
         if live is None or live.attempt != attempt:
             if (id, attempt) in self._strangers:
@@ -202,7 +201,7 @@ class Supervisor:
         if not self._live:
             self._emptied.set()
         if ending is None:
-            self._report(AttemptNeverRan(id, attempt))
+            self._report(AttemptNeverRan(id, attempt, want))
         else:
             self._report(AttemptEnded(id, attempt, ending, self._jitter()))
 
@@ -213,31 +212,26 @@ class Supervisor:
             case {"report": "launched", "id": id, "attempt": attempt}:
                 live = self._live.get(id)
                 if live is not None and live.attempt == attempt:
-                    live.pid, live.launch = message["pid"], None
+                    live.pid = message["pid"]
             case {"report": "ended", "outcome": outcome, "result": result}:
                 size = outcome["stdout_bytes"] + outcome["stderr_bytes"]
                 self._outputs.ended(outcome["id"], outcome["attempt"], size)
                 self._ended(outcome["id"], outcome["attempt"], ending_of(outcome, result))
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
                 log.warning("no_room id=%s attempt=%s why=%r", id, attempt, why)
-                self._spawn(self._wait_for_room(id, attempt))
+                self._ended(id, attempt, None, want=why)
+            case {"report": "probed", "why": why}:
+                self._probed(why)
             case {"report": "taken", "id": id, "attempt": attempt}:
                 log.error("already_claimed id=%s attempt=%s", id, attempt)
                 self._spawn(self._settle([self._orphan(id, attempt)]))
             case _:
                 log.error("unknown_report report=%r", message.get("report"))
 
-    async def _wait_for_room(self, id: str, attempt: int) -> None:
-        """Its end could not be kept, so it waits.  Told to stop meanwhile, it never ran."""
-        live = self._live[id]
-        if live.told_to_stop:
-            self._ended(id, attempt, None)
-            return
-        live.waits = True
-        await asyncio.sleep(TRY_AGAIN_S)
-        live.waits = False
-        if self._live.get(id) is live and live.launch is not None:
-            self._send(live.launch)
+    def _probed(self, why: str | None) -> None:
+        if self._probing:
+            self._probing = False
+            self._report(Probed(why))
 
     # The keeper dies, or was not there.
 
@@ -267,6 +261,7 @@ class Supervisor:
         """What the dead keeper had is settled; only then is there a new one, and new starts."""
         dead, self._link = self._link, None
         assert dead is not None
+        self._probed("the keeper died")
         orphans = [self._orphan(id, live.attempt) for id, live in self._live.items()]
         with contextlib.suppress(ProcessLookupError):
             if dead.pidfd >= 0:

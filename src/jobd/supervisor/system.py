@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from jobd.core.commands import AttemptEnded, AttemptNeverRan
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
 from jobd.core.decision import Effect
 from jobd.core.job import Job
 from jobd.descriptors import Limit
@@ -38,7 +38,7 @@ def system_supervision(
     state_dir: str | os.PathLike[str],
     log_dir: str | os.PathLike[str],
     settings: Callable[[], LaunchSettings],
-    report: Callable[[AttemptEnded | AttemptNeverRan], None],
+    report: Callable[[AttemptEnded | AttemptNeverRan | Probed], None],
     jitter: Callable[[], float],
     boot_id: str,
     outputs: Outputs,

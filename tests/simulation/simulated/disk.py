@@ -22,6 +22,8 @@ class Node:
     """A file, whatever its name: what is safe, and what was done to it since."""
 
     safe: bytes = b""
+    allocated: int = 0  # bytes, also beyond its size
+    safe_allocated: int = 0
     done: list[tuple[int, bytes | None]] = field(default_factory=list)  # at; None: cut there
 
     def after_power_cut(self, dice: random.Random) -> bytes:
@@ -48,9 +50,12 @@ class Node:
         return bytes(content)
 
 
+ROOMY = 1 << 40
+
+
 class Disk(Files):
     def __init__(self, dice: random.Random, fuse: Callable[[], None]) -> None:
-        self.full = False
+        self.free = ROOMY  # bytes that nobody has taken yet
         self.ailing = False  # some syncs fail
         self._dice = dice
         self._fuse = fuse  # called at every step; raises where this step is the last
@@ -76,6 +81,11 @@ class Disk(Files):
         if self._dice.random() < 0.1:  # the system takes less than all
             content = content[: self._dice.randint(1, len(content))]
         at = os.fstat(fd).st_size
+        try:
+            self._allocate(self._node(fd), at + len(content))
+        except OSError:
+            assert b'"records"' not in bytes(content), "a commit lacked the room it was promised"
+            raise
         taken = super().write(fd, content)
         self._node(fd).done.append((at, bytes(content[:taken])))
         self._fuse()
@@ -87,6 +97,7 @@ class Disk(Files):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         node = self._node(fd)
         node.safe = self._open[fd].read_bytes()
+        node.safe_allocated = node.allocated
         node.done.clear()
         self._fuse()
 
@@ -104,11 +115,21 @@ class Disk(Files):
         if size_bytes < os.fstat(fd).st_size:
             self._node(fd).done.append((size_bytes, None))
         super().truncate(fd, size_bytes)
+        node = self._node(fd)
+        self.free += node.allocated - size_bytes
+        node.allocated = size_bytes
         self._fuse()
 
     def reserve(self, fd: int, offset: int, size_bytes: int) -> None:
-        if self.full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._fuse()
+        self._allocate(self._node(fd), offset + size_bytes)
+        self._fuse()
+
+    def allocated_bytes(self, fd: int) -> int:
+        return self._node(fd).allocated
+
+    def free_bytes(self, fd: int) -> int:
+        return self.free
 
     def close(self, fd: int) -> None:
         del self._open[fd]
@@ -117,7 +138,7 @@ class Disk(Files):
     def unlink(self, path: Path) -> None:
         self._fuse()
         super().unlink(path)
-        del self._named[path]
+        self.free += self._named.pop(path).allocated
         self._fuse()
 
     # What a process never sees.
@@ -134,9 +155,22 @@ class Disk(Files):
             node = seen if seen is safe else self._dice.choice([seen, safe])
             path.unlink(missing_ok=True)
             if node is not None:
-                found[path] = Node(node.after_power_cut(self._dice))
-                path.write_bytes(found[path].safe)
+                content = node.after_power_cut(self._dice)
+                # What the last sync found allocated stays so, and the rest perhaps.
+                allocated = self._dice.choice([node.allocated, node.safe_allocated])
+                allocated = max(allocated, len(content))
+                found[path] = Node(content, allocated, allocated)
+                path.write_bytes(content)
+        taken = sum(node.allocated for node in self._named.values())
+        self.free = max(0, self.free + taken - sum(node.allocated for node in found.values()))
         self._named, self._safe_names = dict(found), dict(found)
+
+    def _allocate(self, node: Node, end: int) -> None:
+        lacks = max(0, end - node.allocated)
+        if lacks > self.free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.free -= lacks
+        node.allocated += lacks
 
     def _node(self, fd: int) -> Node:
         return self._named[self._open[fd]]

@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from jobd.core.commands import AttemptEnded, AttemptNeverRan
-from jobd.core.decision import Effect, Forget, Kill, Launch, Settle, Stop
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
+from jobd.core.decision import Effect, Forget, Kill, Launch, Probe, Settle, Stop
 from jobd.core.job import Ending, Job
 from jobd.core.moment import Deadlines, Moment
 
@@ -35,8 +35,8 @@ class Process:
 class Keeper:
     def __init__(self) -> None:
         self.attempts: dict[Key, int] = {}  # its children, by pid
-        self.asked: list[Launch | Stop | Kill | Settle] = []  # in the socket, not yet read
-        self.told: list[tuple[str, Key, Ending | None]] = []  # in the socket, to the daemon
+        self.asked: list[Launch | Stop | Kill | Settle | Probe] = []  # in the socket, not yet read
+        self.told: list[tuple[str, Key | None, Ending | str | None]] = []  # to the daemon
 
 
 class Host:
@@ -49,6 +49,7 @@ class Host:
         self.boot_id = "boot 1"
         self.wall, self.boot = 1_700_000_000.0, 10.0
         self.keeper: Keeper | None = None
+        self.lacks: str | None = None  # what a start needs
         self.processes: dict[int, Process] = {}
         self.claims: dict[Key, int | None] = {}  # pid, once it was written in
         self.outcomes: dict[Key, Ending] = {}
@@ -112,7 +113,10 @@ class Host:
         except KeeperDied:
             self.keeper_dies()
 
-    def _serve(self, keeper: Keeper, request: Launch | Stop | Kill | Settle) -> None:
+    def _serve(self, keeper: Keeper, request: Launch | Stop | Kill | Settle | Probe) -> None:
+        if isinstance(request, Probe):
+            keeper.told.append(("probed", None, self.lacks))
+            return
         key = request.id, request.attempt
         match request:
             case Launch():
@@ -133,6 +137,10 @@ class Host:
             return
         self.claims[key] = None
         self._fuse()
+        if self.lacks is not None:
+            del self.claims[key]
+            keeper.told.append(("no_room", key, self.lacks))
+            return
         pid = next(self._pids)
         self.processes[pid] = Process(
             key, kind=self.dice.choice(["completed", "completed", "exit", "exception"]),
@@ -148,16 +156,29 @@ class Host:
         process = self.processes.pop(pid)
         del keeper.attempts[key]
         self._fuse()
-        self.outcomes[key] = Ending(kind=process.kind, pid=pid, ended_at=self.wall)  # type: ignore[arg-type]
+        self.outcomes[key] = self._ending(process, pid)
         self._fuse()
         keeper.told.append(("ended", key, self.outcomes[key]))
+
+    def _ending(self, process: Process, pid: int) -> Ending:
+        size = self.dice.choice([0, 0, 10, 16_000, 65_000])
+        match process.kind:
+            case "completed":
+                return Ending(
+                    kind="completed", pid=pid, ended_at=self.wall, result=b'"%b"' % (b"x" * size)
+                )
+            case "exception":
+                trace = "x" * min(size, 16_000)
+                return Ending(kind="exception", pid=pid, ended_at=self.wall, traceback=trace)
+            case kind:
+                return Ending(kind=kind, pid=pid, ended_at=self.wall)  # type: ignore[arg-type]
 
 
 class Supervisor:
     """The daemon's side.  It dies with the daemon."""
 
     def __init__(
-        self, host: Host, report: Callable[[AttemptEnded | AttemptNeverRan], None],
+        self, host: Host, report: Callable[[AttemptEnded | AttemptNeverRan | Probed], None],
         fuse: Callable[[], None],
     ) -> None:  # fmt: skip
         self._host = host
@@ -165,6 +186,7 @@ class Supervisor:
         self._fuse = fuse
         self._live: set[Key] = set()
         self._keeper: Keeper | None = None
+        self._probing = False
 
     def start(self, running: Iterable[Job]) -> None:
         host = self._host
@@ -192,6 +214,7 @@ class Supervisor:
             return
         if isinstance(effect, Launch):
             self._live.add((effect.id, effect.attempt))
+        self._probing = self._probing or isinstance(effect, Probe)
         if self._keeper is not None:
             self._keeper.asked.append(effect)
 
@@ -199,12 +222,17 @@ class Supervisor:
         """Hear what the keeper has to say; if it is dead, settle what it had."""
         assert self._keeper is not None
         while self._keeper.told:
-            (what, key, ending) = self._keeper.told.pop(0)
-            if what == "taken":
-                self._settle(key, this_boot=True)
-            else:
-                self._ended(key, ending)
+            match self._keeper.told.pop(0):
+                case "probed", _, why:
+                    self._probed(why)
+                case "taken", key, _:
+                    self._settle(key, this_boot=True)
+                case "no_room", key, why:
+                    self._ended(key, None, want=why)
+                case _, key, ending:
+                    self._ended(key, ending)
         if self._host.keeper is not self._keeper:
+            self._probed("the keeper died")
             for key in sorted(self._live):
                 self._settle(key, this_boot=True)
             self._connect()
@@ -231,12 +259,17 @@ class Supervisor:
                 del host.processes[pid]
             self._ended(key, Ending(kind="interrupted", message="its keeper died"))
 
-    def _ended(self, key: Key, ending: Ending | None) -> None:
+    def _probed(self, why: str | None) -> None:
+        if self._probing:
+            self._probing = False
+            self._report(Probed(why))
+
+    def _ended(self, key: Key, ending: Ending | None, *, want: str | None = None) -> None:
         if key not in self._live:
             return
         self._live.remove(key)
         id, attempt = key
         if ending is None:
-            self._report(AttemptNeverRan(id, attempt))
+            self._report(AttemptNeverRan(id, attempt, want))
         else:
             self._report(AttemptEnded(id, attempt, ending, jitter=self._host.dice.random()))

@@ -149,5 +149,5 @@ def account(engine: Engine) -> dict[str, Any]:
         "live_bytes": engine.live_bytes,
         "running": sorted(engine.running),
         "queues": dict(engine.schedule.counts()),
-        "patience": engine.next_deadline().boot,
+        "patience": engine._patience.next_at(),
     }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulated.disk import Disk
+from simulated.disk import ROOMY, Disk
 from simulated.host import Host, KeeperDied, Supervisor
 from simulated.promises import Promises, account
 
@@ -45,6 +45,10 @@ STEPS = 80
 CALM_TURNS = 3_000
 
 
+class NoRoom(Exception):
+    """Compaction would wait."""
+
+
 class Killed(Exception):
     """The daemon, at this very step."""
 
@@ -72,8 +76,8 @@ class World:
         happenings = [
             (self.submit, 8), (self.repeat, 3), (self.cancel, 2), (self.retry, 2), (self.remove, 1),
             (self.time_passes, 12), (self.clock_is_set, 1), (self.drain, 1), (self.stop_all, 1),
-            (self.compact, 2), (self.disk_fills, 1), (self.keeper_dies, 1), (self.daemon_dies, 1),
-            (self.power_cut, 1), (self.look_at_the_journal, 1),
+            (self.compact, 2), (self.disk_fills, 1), (self.host_lacks, 1), (self.keeper_dies, 1),
+            (self.daemon_dies, 1), (self.power_cut, 1), (self.look_at_the_journal, 1),
         ]  # fmt: skip
         doings, weights = zip(*happenings, strict=True)
         for _ in range(STEPS):
@@ -89,7 +93,7 @@ class World:
 
     async def calm(self) -> None:
         self.danger = self.keeper_danger = 0.0
-        self.disk.full = self.disk.ailing = False
+        self.disk.free, self.disk.ailing, self.host.lacks = ROOMY, False, None
         await self.ask(Drain(on=False))
         for _ in range(CALM_TURNS):
             if all(job.status in FINAL for job in self.engine.jobs):
@@ -127,14 +131,20 @@ class World:
         await self.ask(StopAll())
 
     async def compact(self) -> None:
-        compaction = Compaction(self.daemon, self._store)
+        compaction = Compaction(self.daemon, self._store, self._no_pause)
         while self._store.sealed and self.dice.random() < 0.7:
             work = asyncio.ensure_future(compaction._drop_oldest())
             while not work.done():
                 await asyncio.sleep(0)
                 if self.daemon._inbox:
                     await self.turn([work])
-            work.result()
+            try:
+                work.result()
+            except NoRoom:
+                return
+
+    async def _no_pause(self) -> None:
+        raise NoRoom
 
     # What happens by itself.
 
@@ -150,7 +160,12 @@ class World:
         await self.turn()
 
     async def disk_fills(self) -> None:
-        self.disk.full = not self.disk.full
+        """Somebody else takes all that is left, or gives it back."""
+        full = self.disk.free < 1 << 30
+        self.disk.free = ROOMY if full else self.dice.choice([0, 0, 3_000, 100_000])
+
+    async def host_lacks(self) -> None:
+        self.host.lacks = None if self.host.lacks else "Cannot allocate memory"
 
     async def keeper_dies(self) -> None:
         self.host.keeper_dies()
@@ -185,6 +200,8 @@ class World:
             except DEATHS:
                 self._end_daemon()
                 if self.dice.random() < 0.3:
+                    self.disk.free = ROOMY
+                if self.dice.random() < 0.3:
                     self.disk.power_cut()
                     self.host.power_cut()
                     self.promises.kept_outcomes &= self.host.outcomes.keys()
@@ -204,6 +221,7 @@ class World:
         for seq, kept in commits:
             self.engine.replay(seq, kept)
         self.engine.seq = store.next_seq - 1
+        store.promise(self.engine.promised_bytes, self.engine.live_bytes)
         self.promises.check(self.engine)
         self.supervisor = Supervisor(
             self.host, lambda command: self.daemon.tell(command), self._fuse
@@ -261,12 +279,13 @@ class World:
             for submission, submittal in zip(command.submissions, answer, strict=True):
                 self.promises.answered(submission.stem, submittal.id, duplicate=submittal.duplicate)
 
-    async def append(self, seq: int, kept: Sequence[Record]) -> None:
+    async def append(self, seq: int, kept: Sequence[Record], promised_bytes: int) -> None:
         self.promises.appending(seq, kept)
-        await self._store.append(seq, kept)
+        await self._store.append(seq, kept, promised_bytes)
+        self._store.due(self.engine.live_bytes)
 
-    def has_room(self, size_bytes: int) -> bool:
-        return self._store.has_room(size_bytes)
+    def has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
+        return self._store.has_room(size_bytes, compacting=compacting)
 
     def _announce(self, facts: Sequence[Fact]) -> None:
         self.promises.announced(facts)
