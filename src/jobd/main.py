@@ -29,6 +29,7 @@ from jobd.descriptors import Limit, raise_limit, restore
 from jobd.errors import CannotStart, ConfigError, Draining
 from jobd.front import Front, InForce
 from jobd.handover import Handover, Successor, Terms
+from jobd.holding import Holding
 from jobd.hub import Hub
 from jobd.journal.files import FILES
 from jobd.journal.statedir import StateDir
@@ -132,6 +133,7 @@ class _Service:
         self._clock = SystemClock()
         self._logs = Logs(config, self._clock)
         self._engine = _replayed(config, store, self._clock.boot_id)
+        self._holding = Holding(self._engine.starts)
         self._hub = Hub(self._engine.seq)
         self._tally = Tally()
         self._outputs = Outputs(
@@ -237,6 +239,7 @@ class _Service:
         self._tally.announce(facts)
         self._hub.announce(facts)
         self._compaction.look()
+        self._holding.look()
         if not self._engine.running:
             self._idle.set()
         if self._engine.seq >= self._frozen_seq + FREEZE_AFTER:

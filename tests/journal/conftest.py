@@ -215,7 +215,8 @@ class Life:
         self._now = Moment(AT, 100.0)
         for step in range(steps):
             self._now = Moment(self._now.wall + 1.5, self._now.boot + 1.5)
-            self._keep(self.engine.tick(self._now, lambda job: Admitted(program="/bin/true")))
+            admit = lambda _: Admitted(program="/bin/true")  # noqa: E731
+            self._keep(self.engine.tick(self._now, admit, lambda _: True))
             self._step(step)
         self.records = [
             (seq + n, record) for seq, said in self.commits for n, record in enumerate(said)

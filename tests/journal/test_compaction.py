@@ -1,12 +1,17 @@
 """Compaction drops the oldest segments, never a job, and a crash in the middle loses nothing."""
 
+import asyncio
+
 import pytest
 
+from jobd.clock import SystemClock
+from jobd.compaction import Compaction
 from jobd.core.commands import Cancel, Keep, Remove, Submission, Submit
 from jobd.core.engine import Engine
 from jobd.core.job import Policy
 from jobd.core.moment import Moment
 from jobd.core.rules import Rules
+from jobd.daemon import Daemon
 from jobd.journal.recovery import Reading
 
 pytestmark = pytest.mark.anyio
@@ -163,6 +168,30 @@ async def test_only_the_oldest_segment_can_be_dropped(serve, state_dir):
 
     with pytest.raises(AssertionError, match="oldest first"):
         await served.store.drop(served.store.sealed[1].path)
+
+
+async def test_compaction_that_is_under_way_ends_with_the_daemon(serve, state_dir):
+    """It may wake once more before it is cancelled, and is then told that nothing is decided."""
+    served = serve(state_dir)
+    for _ in range(20):
+        await served.submit(3)
+        for job in list(served.engine.jobs)[1:]:
+            await served.execute(Cancel(job.id))
+            await served.execute(Remove(job.id))
+    daemon = Daemon(
+        engine=served.engine, journal=served.store, clock=SystemClock(),
+        admit=lambda _: None, act=lambda _: None, announce=lambda _: None,
+    )  # fmt: skip
+    compaction = Compaction(daemon, served.store)
+    segments = served.store.sealed
+    assert served.store.due(served.engine.live_bytes)
+    compaction.look()
+    daemon.close()
+
+    async with asyncio.timeout(10):
+        await compaction.run()
+
+    assert served.store.sealed == segments
 
 
 async def test_a_compacted_journal_reads_as_sound(serve, state_dir):

@@ -202,6 +202,16 @@ def test_a_torn_header_with_nothing_before_it_is_damage_where_there_must_be_more
         read(journal)
 
 
+def test_a_journal_of_which_nothing_can_be_read_is_no_torn_header(journal, lines, open_store):
+    """A header is on the disk before anything is written behind it."""
+    path = journal / f"{1:020d}.jsonl"
+    path.write_bytes(bytes(len(b"".join(lines))))
+
+    with pytest.raises(JournalDamaged, match="longer than a header"):
+        open_store(journal.parent)
+    assert path.exists()
+
+
 def test_a_journal_of_a_newer_jobd_is_refused_as_such(journal, open_store, seal):
     path = journal / f"{1:020d}.jsonl"
     path.write_bytes(seal(b'"journal":"jobd","version":2,"first_seq":1}'))

@@ -6,13 +6,15 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
 from jobd.core.commands import AttemptNeverRan
 from jobd.errors import CannotStart
-from jobd.keeper import protocol, tree
+from jobd.keeper import main, protocol, tree
 
 ID = "job0000000000001"
 
@@ -82,6 +84,52 @@ def test_what_ended_while_no_daemon_was_there_is_told_to_the_next(run, world):
     run(act())
 
 
+# A keeper that stops for good where an outcome would get its name.
+STOPPING = """
+import runpy, signal, sys
+main, listener, stopped = sys.argv[1:]
+def stop(event, arguments):
+    if event == "os.rename" and arguments[1].endswith("/outcome"):
+        open(stopped, "w").close()
+        while True:
+            signal.pause()
+sys.addaudithook(stop)
+sys.argv = [main, "keep", listener]
+runpy.run_path(main, run_name="__main__")
+"""
+
+
+@pytest.fixture
+def stopping(world):
+    """Such a keeper's pid, and the file that is there once it has stopped."""
+    stopped = world.home / "stopped"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(world.state_dir / protocol.SOCKET))
+        listener.listen()
+        fd = listener.fileno()
+        keeper = subprocess.Popen(
+            [sys.executable, *main.FLAGS, "-c", STOPPING, main.__file__, str(fd), str(stopped)],
+            env={protocol.KEEPER: str(world.state_dir)}, pass_fds=(fd,), start_new_session=True,
+        )  # fmt: skip
+    keeper.returncode = 0  # reaped by the supervisor
+    return keeper.pid, stopped
+
+
+def test_no_end_is_told_that_is_not_on_the_disk(run, world, stopping):
+    keeper, stopped = stopping
+
+    async def act():
+        await world.supervisor.start([])
+        assert world.keeper_pid() == keeper
+        world.launch("true")
+        await world.until(stopped.exists)
+        os.kill(keeper, signal.SIGKILL)
+        assert (await world.ending()).kind == "interrupted"
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
 def test_an_outcome_counts_on_a_later_boot_too(run, world):
     async def act():
         await world.supervisor.start([])
@@ -106,6 +154,15 @@ def test_an_attempt_of_another_boot_was_interrupted(run, world):
         ))  # fmt: skip
         await _restarted(world, world.job(boot_id="earlier"))
         assert (await world.ending()).kind == "interrupted"  # and this process still lives
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_an_attempt_of_another_boot_may_have_run_although_nothing_is_left_of_it(run, world):
+    async def act():
+        await _restarted(world, world.job(boot_id="earlier"))
+        assert (await world.ending()).kind == "interrupted"  # its claim was never synced
         await world.supervisor.aclose(leave=False)
 
     run(act())

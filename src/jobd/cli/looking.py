@@ -45,9 +45,11 @@ def overview(asked: Asked) -> int:
     if asked.json:
         print_json({"running": running, "waiting": waiting, "failed": failed})
         return 0
-    counts = client.stats()["jobs"]
-    numbers = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    stats = client.stats()
+    numbers = ", ".join(f"{n} {status}" for status, n in stats["jobs"].items() if n)
     print(numbers or "no jobs yet; hand one in with `jobctl submit`")
+    if held := stats.get("held"):
+        print(f"nothing is started: {held['why']} (since {held['since']})")
     for title, page in (("Running", running), ("Waiting", waiting), ("Failed last", failed)):
         if page["jobs"]:
             render.table(_JOBS, map(_row, page["jobs"]), title=title)

@@ -16,6 +16,7 @@ from jobd.journal import forms, kinds
 from jobd.journal.kinds import BadLine
 
 PREFIX: Final = b'{"crc":"'
+HEADER_BYTES_MAX: Final = 200
 _CHECKED_FROM: Final = len(b'{"crc":"xxxxxxxx",')
 
 

@@ -15,6 +15,7 @@ from jobd.core.records import Kept, Record, Removed, Submitted
 from jobd.errors import CannotStart, JournalDamaged
 from jobd.journal import segments
 from jobd.journal.format import (
+    HEADER_BYTES_MAX,
     PREFIX,
     Commit,
     Header,
@@ -122,6 +123,9 @@ class Reading:
             hides_commit = hides_commit or _holds_commit(later)
         if hides_commit:
             raise place.damaged(f"{why}, and a valid commit follows")
+        if place.line == 1 and size_bytes > HEADER_BYTES_MAX:
+            # It is on the disk before anything is written behind it.
+            raise place.damaged(f"{why}, and it is longer than a header that a crash cut short")
         if place.line == 1 and len(self.segments) == 1 and self.next_seq > 1:
             # A segment is dropped only when the next one's header is on the disk.
             raise place.damaged(f"{why}, and records 1 to {self.next_seq - 1} are nowhere")

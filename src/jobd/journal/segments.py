@@ -95,6 +95,11 @@ class Active:
         self.close()
         return Segment(self.path, self.first_seq, self.size_bytes)
 
+    def give_back(self) -> None:
+        """The room that is reserved, if it is worth the call."""
+        if self._files.allocated_bytes(self._fd) - self.size_bytes > STEP_BYTES:
+            self._files.truncate(self._fd, self.size_bytes)
+
     def close(self) -> None:
         if self._fd >= 0:
             self._files.close(self._fd)

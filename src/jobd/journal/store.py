@@ -121,6 +121,10 @@ class Store:
         else:
             self._active = Active.create(files, self.directory, self.next_seq, 0)
         files.sync_directory(self.directory)
+        if found:  # a crash may have come after the next one was made, before this one was sealed
+            before = Active.reopen(files, found[-1])
+            before.give_back()
+            before.close()
         self._sealed = found
         self._weigh()
 

@@ -90,9 +90,16 @@ async def stats(backend: Backend, _call: Call, _params: p.Nothing) -> dict[str, 
             "queues": {name: {**counts, "paused": False} for name, counts in queues.items()},
             "running": len(engine.running),
             "max_running": engine.rules.max_running,
+            "held": _held(engine),
         }
 
     return {**await backend.ask(question), **backend.stats()}
+
+
+def _held(engine: Engine) -> dict[str, Any] | None:
+    """Why nothing is started, where the host lacks what every start needs."""
+    held = engine.starts.held
+    return None if held is None else {"why": held.why, "since": rfc3339(held.since)}
 
 
 async def ping(backend: Backend, _call: Call, _params: p.Nothing) -> dict[str, Any]:
@@ -167,7 +174,7 @@ METHODS: Final[Mapping[str, Method]] = {
     "unsubscribe": Method(unsubscribe, p.UnsubscribeParams, "`{}`", "ends a stream"),
     "stats": Method(
         stats, p.Nothing,
-        "`{jobs, queues, running, max_running, uptime_s, journal, throughput, …}`",
+        "`{jobs, queues, running, max_running, held, uptime_s, journal, throughput, …}`",
         "counts, limits and speeds",
     ),
     "ping": Method(

@@ -100,6 +100,7 @@ class Supervisor:
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
         await self._settle(orphans)
+        self._watch_orphans()
         keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
         await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
 
@@ -292,7 +293,10 @@ class Supervisor:
         return settling.Orphan(marker, self._places.attempt(id, attempt), this_boot)
 
     def _watch_orphans(self) -> None:
-        """Strays that were left alive became our children when their keeper died: reap them."""
+        """Strays that were left alive became our children when their keeper died: reap them.
+
+        Also at a start: an upgrade keeps the children, and forgets what was known of them.
+        """
         own = os.getpid()
         for process in tree.scan().values():
             if process.parent == own and tree.marker(process.pid) is not None:
