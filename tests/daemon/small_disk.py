@@ -43,6 +43,11 @@ class SmallDisk:
         found = os.statvfs(self.seen)
         return found.f_bavail * found.f_frsize
 
+    def take(self, size_bytes: int) -> None:
+        """Somebody else takes some room."""
+        with self._filler.open("ab", buffering=0) as file:
+            file.write(bytes(size_bytes))
+
     def fill(self) -> None:
         """Somebody else takes all the room there is, to the last byte."""
         with self._filler.open("ab", buffering=0) as file:

@@ -10,6 +10,12 @@ from typing import NamedTuple
 
 SIMULATION = ("tests/simulation",)
 SETTLING = "tests/supervisor/test_settling.py"
+HANDOVER = "tests/test_handover.py"
+SOCKET = "tests/rpc/test_unix_socket.py"
+STATEDIR = "tests/journal/test_statedir.py"
+STORE = "tests/journal/test_store.py"
+REPAIR = "tests/journal/test_repair.py"
+STARTS = "tests/core/test_starts.py"
 
 
 class Mutant(NamedTuple):
@@ -122,6 +128,215 @@ MUTANTS = [
         '    os.rename(part, f"{directory}/{OUTCOME}")\n',
         "",
         (f"{SETTLING}::test_what_ended_while_no_daemon_was_there_is_told_to_the_next",),
+    ),
+    # Crashes: what was claimed, told, or left running.
+    Mutant(
+        "a claim is ignored when settling", "src/jobd/supervisor/settling.py",
+        "        elif _claim(orphan.directory):\n",
+        "        elif _claim(orphan.directory) or True:\n",
+        (f"{SETTLING}::test_an_outcome_that_is_not_whole_is_none",),
+    ),
+    Mutant(
+        "an attempt of an earlier boot is taken for one of this", "src/jobd/supervisor/supervisor.py",
+        "this_boot = job.running.boot_id == self._boot_id",
+        "this_boot = True",
+        (f"{SETTLING}::test_an_attempt_of_another_boot_may_have_run_although_nothing_is_left_of_it",),
+    ),
+    Mutant(
+        "a pid is enough to know a process", "src/jobd/supervisor/settling.py",
+        "if claim.pid in processes and processes[claim.pid].started == claim.start_ticks",
+        "if claim.pid in processes",
+        (f"{SETTLING}::test_a_pid_that_is_somebody_elses_by_now_is_left_alone",),
+    ),
+    Mutant(
+        "only main processes are ended when settling", "src/jobd/supervisor/settling.py",
+        "    found = tree.descendants(roots, processes)\n",
+        "    found = [processes[pid] for pid in mains]\n",
+        (f"{SETTLING}::test_a_keeper_that_dies_is_replaced_and_what_it_had_is_ended_and_interrupted",),
+    ),
+    Mutant(
+        "an attempt has ended while its processes live", "src/jobd/keeper/keeper.py",
+        '        if attempt.stray == "kill" or attempt.killed:\n',
+        "        if attempt.killed:\n",
+        ("tests/supervisor/test_trees.py::test_who_is_left_behind_is_killed_before_the_end_is_told",),
+    ),
+    Mutant(
+        # In the other order, but sent by the loop as ever, it would be no bug.
+        "an end is told before it is written", "src/jobd/keeper/keeper.py",
+        "        try:\n            files.conclude(directory, outcome)\n",
+        '        self._report({"report": "ended", "outcome": outcome, "result": result})\n'
+        "        self._send()\n"
+        "        try:\n            files.conclude(directory, outcome)\n",
+        (f"{SETTLING}::test_no_end_is_told_that_is_not_on_the_disk",),
+    ),
+    Mutant(
+        "the lock goes to whatever is started", "src/jobd/journal/statedir.py",
+        "stop that one first\") from None\n    return fd\n",
+        "stop that one first\") from None\n    os.set_inheritable(fd, True)\n    return fd\n",
+        (f"{STATEDIR}::test_the_lock_is_not_inherited_by_a_child",),
+    ),
+    Mutant(
+        "what was handed over goes to whatever is started", "src/jobd/handover.py",
+        "        return False\n    os.set_inheritable(fd, False)\n",
+        "        return False\n",
+        (f"{HANDOVER}::test_what_was_handed_over_is_taken_up_once_and_inherited_by_nobody",),
+    ),
+    Mutant(
+        "the lock is open while the program is replaced", "src/jobd/journal/statedir.py",
+        "        return os.dup(self._lock_fd)\n",
+        "        return os.open(self.path / LOCK, os.O_RDWR)\n",
+        (f"{STATEDIR}::test_a_lock_that_is_kept_outlives_the_store_and_is_taken_up_again",),
+    ),
+    Mutant(
+        "the socket is gone while the program is replaced", "src/jobd/rpc/unix_socket.py",
+        "            self._identity = None  # it stays where it is\n",
+        "",
+        (f"{SOCKET}::test_who_connects_after_a_listener_that_is_kept_is_served_by_the_next",),
+    ),
+    # Interruptions, and starts that could not be made.
+    Mutant(
+        "a start that could not be made costs a retry", "src/jobd/core/lifecycle.py",
+        "        case records.NeverRan():\n            job.running = None\n",
+        "        case records.NeverRan():\n            job.running = None; job.retries_left -= 1\n",
+        (f"{STARTS}::test_want_of_the_host_is_not_the_jobs_failure",),
+    ),
+    Mutant(
+        "a start that could not be made is an interruption", "src/jobd/core/lifecycle.py",
+        "        case records.NeverRan():\n            job.running = None\n",
+        "        case records.NeverRan():\n            job.running = None; job.interruptions += 1\n",
+        (f"{STARTS}::test_want_of_the_host_is_not_the_jobs_failure",),
+    ),
+    Mutant(
+        "want of the host is the job's failure", "src/jobd/keeper/attempt.py",
+        "    if files.no_room(exc):\n",
+        "    if False:\n",
+        (f"{SETTLING}::test_want_of_descriptors_is_not_the_jobs_failure",),
+    ),
+    Mutant(
+        "interruptions are not counted", "src/jobd/core/lifecycle.py",
+        "            job.interruptions += record.counted\n",
+        "",
+        ("tests/core/test_attempts.py::test_interruptions_are_counted_and_spend_no_retry",),
+    ),
+    Mutant(
+        "interruptions without end", "src/jobd/core/verdict.py",
+        "    if counted and job.interruptions >= rules.max_interruptions:\n",
+        "    if False:\n",
+        ("tests/core/test_verdict.py::test_interruptions_end_somewhere",),
+    ),
+    Mutant(
+        "after a reboot everything starts at once", "src/jobd/core/engine.py",
+        "        if self._last_boot_id != self._boot_id:\n",
+        "        if False:\n",
+        (f"{STARTS}::test_after_a_reboot_not_everything_starts_at_once_although_nothing_ran",),
+    ),
+    Mutant(
+        "after a lost keeper everything starts at once", "src/jobd/core/engine.py",
+        '        if command.ending.kind == "interrupted":\n',
+        "        if False:\n",
+        (f"{STARTS}::test_after_a_lost_keeper_not_everything_starts_at_once",),
+    ),
+    # Room, and a disk that fails.
+    Mutant(
+        "room is not reserved", "src/jobd/journal/store.py",
+        "            return self._open.reserve(kept_bytes + size_bytes)\n",
+        "            return True\n",
+        (f"{STORE}::test_on_a_full_disk_what_was_promised_is_there_and_no_more",),
+    ),
+    Mutant(
+        "what runs is promised no room", "src/jobd/core/promises.py",
+        " + running * RUNNING_BYTES",
+        "",
+        (f"{STARTS}::test_what_is_promised_follows_the_jobs_there_are",),
+    ),
+    Mutant(
+        "the next segment begins without what was promised", "src/jobd/journal/store.py",
+        "room_bytes = line_bytes + self._promised_bytes + self._passes",
+        "room_bytes = 0 * self._passes",
+        (f"{STORE}::test_on_a_full_disk_what_was_promised_is_there_and_no_more",),
+    ),
+    Mutant(
+        "the next segment begins without room for its first line", "src/jobd/journal/store.py",
+        "room_bytes = line_bytes + self._promised_bytes",
+        "room_bytes = self._promised_bytes",
+        SIMULATION,
+    ),
+    Mutant(
+        "room is given twice in one commit", "src/jobd/daemon.py",
+        "        self._accepted_bytes = accepted_bytes\n",
+        "",
+        SIMULATION,
+    ),
+    Mutant(
+        "a torn end takes the room with it", "src/jobd/journal/segments.py",
+        "        self.reserve(allocated_bytes - size_bytes)\n",
+        "",
+        (f"{STORE}::test_a_start_that_cuts_off_a_torn_end_keeps_the_room",),
+    ),
+    Mutant(
+        "compaction's room is given to submissions", "src/jobd/journal/compaction.py",
+        "        return min(largest_bytes, round(self._factor * self.live_bytes))\n",
+        "        return 0\n",
+        (f"{STORE}::test_a_part_of_the_room_is_for_compaction_alone",),
+    ),
+    Mutant(
+        "a sync that failed is tried again", "src/jobd/journal/segments.py",
+        "        self._files.sync(self._fd)\n\n    def cut",
+        "        try: self._files.sync(self._fd)\n"
+        "        except OSError: self._files.sync(self._fd)\n\n    def cut",
+        ("tests/journal/test_failing_disk.py::"
+         "test_whichever_operation_fails_the_next_start_has_all_that_was_acknowledged",),
+    ),
+    Mutant(
+        "what was read at a start may be in memory alone", "src/jobd/journal/store.py",
+        "            # What was read may come from memory alone: the last daemon died before its sync.\n"
+        "            self._active.sync()\n",
+        "",
+        (f"{STORE}::test_what_was_read_is_synced_before_anybody_acts_on_it",),
+    ),
+    Mutant(
+        "compaction falls over the daemon's end", "src/jobd/compaction.py",
+        "        with contextlib.suppress(Draining):\n",
+        "        with contextlib.suppress():\n",
+        ("tests/journal/test_compaction.py::"
+         "test_compaction_that_is_under_way_ends_with_the_daemon",),
+    ),
+    # Damage and repair.
+    Mutant(
+        "damage is taken for a torn end", "src/jobd/journal/recovery.py",
+        "        if hides_commit:\n",
+        "        if False:\n",
+        ("tests/journal/test_recovery.py::test_damage_stops_the_start_and_changes_nothing",),
+    ),
+    Mutant(
+        "an empty journal is begun where a repair was not finished", "src/jobd/journal/recovery.py",
+        "    if left:\n",
+        "    if False:\n",
+        (f"{REPAIR}::test_no_daemon_begins_an_empty_journal_where_a_repair_was_not_finished",),
+    ),
+    Mutant(
+        "a repair takes the old journal away before the new one is whole", "src/jobd/journal/repair.py",
+        "        _write(files, part, examined, now, segment_bytes)\n",
+        "        source = _aside(files, source, now) if source.name == DIRECTORY else source\n"
+        "        _write(files, part, examined, now, segment_bytes)\n",
+        (f"{REPAIR}::"
+         "test_a_repair_that_stops_anywhere_leaves_a_refusal_or_a_whole_journal_never_an_empty_one",),
+    ),
+    Mutant(
+        "a repair makes up success", "src/jobd/journal/mending.py",
+        '        ending = Ending(kind="interrupted", message=LOST_END)\n',
+        '        ending = Ending(kind="completed", message=LOST_END)\n',
+        ("tests/journal/test_mending.py::test_what_may_have_ended_in_the_hole_was_interrupted",),
+    ),
+    # Clients.
+    Mutant(
+        "a submission is repeated under another request_id", "src/jobd/client/sync.py",
+        "        params = calls.once(method, params)\n"
+        "        patience = Patience(deadline)\n        while True:\n",
+        "        given, patience = params, Patience(deadline)\n"
+        "        while True:\n            params = calls.once(method, given)\n",
+        ("tests/client/test_sync.py::"
+         "test_a_lost_submission_is_made_again_under_the_same_request_id",),
     ),
     # Time and order.
     Mutant(
