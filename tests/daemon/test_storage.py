@@ -41,6 +41,7 @@ def installed(installation):
         d.module(JOBS + HOLD)
         d.disk = SmallDisk(d.home / "disk", kind)
         disks.append(d.disk)
+        d.disk.take(SOMEBODY_ELSES_BYTES)
         d.places = {"state_dir": str(d.disk.path / "state"), "log_dir": str(d.disk.path / "logs")}
         d.journal = {"segment_bytes": segment_bytes}
         d.write_config({"daemon": d.places, "journal": d.journal})
@@ -82,7 +83,6 @@ class Scene:
 
     def __init__(self, d):
         self.d = d
-        d.disk.take(SOMEBODY_ELSES_BYTES)
         self.ended = [d.run(command=["/bin/sh", "-c", f"echo {n}; exit {n}"]) for n in range(3)]
         gates = [d.gate() for _ in range(4)]
         self.gates = gates
@@ -264,8 +264,8 @@ def test_compaction_goes_on_while_submissions_keep_the_disk_full(installed, kind
     scene = Scene(serve(installed(kind)))
     d = scene.d
     before = segments(d)
-    gone, kept = list(scene.waiting)[::5], scene.waiting
-    goes = [id for id in kept if id not in gone]
+    stays, kept = list(scene.waiting)[::5], scene.waiting
+    goes = [id for id in kept if id not in stays]
     with d.peer() as peer:
         asked = [peer.send("cancel", {"id": id}) for id in goes]
         asked += [peer.send("remove", {"id": id}) for id in goes]

@@ -10,11 +10,19 @@ from typing import NamedTuple
 
 SIMULATION = ("tests/simulation",)
 SETTLING = "tests/supervisor/test_settling.py"
+TREES = "tests/supervisor/test_trees.py"
 HANDOVER = "tests/test_handover.py"
 SOCKET = "tests/rpc/test_unix_socket.py"
 STATEDIR = "tests/journal/test_statedir.py"
 STORE = "tests/journal/test_store.py"
+FAILING_DISK = "tests/journal/test_failing_disk.py"
+COMPACTION = "tests/journal/test_compaction.py"
 REPAIR = "tests/journal/test_repair.py"
+STOPPED_REPAIR = (
+    f"{REPAIR}::test_a_repair_that_stops_anywhere_leaves_a_refusal_or_a_whole_journal"
+    "_never_an_empty_one"
+)
+SYNC = "tests/client/test_sync.py"
 STARTS = "tests/core/test_starts.py"
 
 
@@ -137,7 +145,7 @@ MUTANTS = [
         (f"{SETTLING}::test_an_outcome_that_is_not_whole_is_none",),
     ),
     Mutant(
-        "an attempt of an earlier boot is taken for one of this", "src/jobd/supervisor/supervisor.py",
+        "an earlier boot is taken for this one", "src/jobd/supervisor/supervisor.py",
         "this_boot = job.running.boot_id == self._boot_id",
         "this_boot = True",
         (f"{SETTLING}::test_an_attempt_of_another_boot_may_have_run_although_nothing_is_left_of_it",),
@@ -158,7 +166,7 @@ MUTANTS = [
         "an attempt has ended while its processes live", "src/jobd/keeper/keeper.py",
         '        if attempt.stray == "kill" or attempt.killed:\n',
         "        if attempt.killed:\n",
-        ("tests/supervisor/test_trees.py::test_who_is_left_behind_is_killed_before_the_end_is_told",),
+        (f"{TREES}::test_who_is_left_behind_is_killed_before_the_end_is_told",),
     ),
     Mutant(
         # In the other order, but sent by the loop as ever, it would be no bug.
@@ -171,8 +179,8 @@ MUTANTS = [
     ),
     Mutant(
         "the lock goes to whatever is started", "src/jobd/journal/statedir.py",
-        "stop that one first\") from None\n    return fd\n",
-        "stop that one first\") from None\n    os.set_inheritable(fd, True)\n    return fd\n",
+        'stop that one first") from None\n    return fd\n',
+        'stop that one first") from None\n    os.set_inheritable(fd, True)\n    return fd\n',
         (f"{STATEDIR}::test_the_lock_is_not_inherited_by_a_child",),
     ),
     Mutant(
@@ -203,7 +211,7 @@ MUTANTS = [
     Mutant(
         "a start that could not be made is an interruption", "src/jobd/core/lifecycle.py",
         "        case records.NeverRan():\n            job.running = None\n",
-        "        case records.NeverRan():\n            job.running = None; job.interruptions += 1\n",
+        "        case records.NeverRan():\n            job.running, job.interruptions = None, 1\n",
         (f"{STARTS}::test_want_of_the_host_is_not_the_jobs_failure",),
     ),
     Mutant(
@@ -284,22 +292,19 @@ MUTANTS = [
         "        self._files.sync(self._fd)\n\n    def cut",
         "        try: self._files.sync(self._fd)\n"
         "        except OSError: self._files.sync(self._fd)\n\n    def cut",
-        ("tests/journal/test_failing_disk.py::"
-         "test_whichever_operation_fails_the_next_start_has_all_that_was_acknowledged",),
+        (f"{FAILING_DISK}::test_whichever_operation_fails_the_next_start_has_all_that_was_acknowledged",),
     ),
     Mutant(
         "what was read at a start may be in memory alone", "src/jobd/journal/store.py",
-        "            # What was read may come from memory alone: the last daemon died before its sync.\n"
-        "            self._active.sync()\n",
-        "",
+        "the last daemon died before its sync.\n            self._active.sync()\n",
+        "the last daemon died before its sync.\n",
         (f"{STORE}::test_what_was_read_is_synced_before_anybody_acts_on_it",),
     ),
     Mutant(
         "compaction falls over the daemon's end", "src/jobd/compaction.py",
         "        with contextlib.suppress(Draining):\n",
         "        with contextlib.suppress():\n",
-        ("tests/journal/test_compaction.py::"
-         "test_compaction_that_is_under_way_ends_with_the_daemon",),
+        (f"{COMPACTION}::test_compaction_that_is_under_way_ends_with_the_daemon",),
     ),
     # Damage and repair.
     Mutant(
@@ -315,12 +320,11 @@ MUTANTS = [
         (f"{REPAIR}::test_no_daemon_begins_an_empty_journal_where_a_repair_was_not_finished",),
     ),
     Mutant(
-        "a repair takes the old journal away before the new one is whole", "src/jobd/journal/repair.py",
+        "a repair takes the old journal away too early", "src/jobd/journal/repair.py",
         "        _write(files, part, examined, now, segment_bytes)\n",
         "        source = _aside(files, source, now) if source.name == DIRECTORY else source\n"
         "        _write(files, part, examined, now, segment_bytes)\n",
-        (f"{REPAIR}::"
-         "test_a_repair_that_stops_anywhere_leaves_a_refusal_or_a_whole_journal_never_an_empty_one",),
+        (STOPPED_REPAIR,),
     ),
     Mutant(
         "a repair makes up success", "src/jobd/journal/mending.py",
@@ -335,8 +339,7 @@ MUTANTS = [
         "        patience = Patience(deadline)\n        while True:\n",
         "        given, patience = params, Patience(deadline)\n"
         "        while True:\n            params = calls.once(method, given)\n",
-        ("tests/client/test_sync.py::"
-         "test_a_lost_submission_is_made_again_under_the_same_request_id",),
+        (f"{SYNC}::test_a_lost_submission_is_made_again_under_the_same_request_id",),
     ),
     # Time and order.
     Mutant(
