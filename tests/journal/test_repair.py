@@ -248,6 +248,15 @@ def test_a_sealed_end_that_makes_no_sense_may_have_been_any_number_of_records(
     one.check(jobs_of(state_dir), set())
 
 
+def test_of_a_journal_of_which_nothing_can_be_read_that_is_told(state_dir, repair):
+    lay(state_dir, {f"{1:020d}.jsonl": [bytes(1000)]})
+
+    told = repair(state_dir)
+
+    assert (told["repaired"], told["jobs"], told["exact"]) == (True, 0, False)
+    assert is_sound(state_dir)
+
+
 def test_a_newer_journal_is_refused_and_left_alone(life, state_dir, seal, repair):
     files = life(3, 60).files(3)
     files[min(files)][1] = b"#" + files[min(files)][1][1:]  # however damaged it is elsewhere

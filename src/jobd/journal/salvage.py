@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from jobd.core.ids import ALPHABET, ID_LENGTH
 from jobd.journal import segments
-from jobd.journal.format import PREFIX, Commit, decode, sealed
+from jobd.journal.format import HEADER_BYTES_MAX, PREFIX, Commit, decode, sealed
 from jobd.journal.kinds import BadLine
 from jobd.journal.recovery import Place, Torn, header_in
 from jobd.journal.segments import Segment
@@ -160,8 +160,10 @@ class Salvage:
         if run is None:
             return
         self._unknown_bytes = run.size_bytes
-        only_header = run.place.line == 1 and len(self._segments) == 1 and self.next_seq > 1
-        if run.written or only_header:
+        nothing = run.place.line == 1 and (
+            run.size_bytes > HEADER_BYTES_MAX or (len(self._segments) == 1 and self.next_seq > 1)
+        )
+        if run.written or nothing:
             yield self._close(0 if run.hollow else None)
         else:
             self.torn = Torn(run.place, run.size_bytes, run.why)
