@@ -33,7 +33,7 @@ types: $(READY)  ## mypy --strict, for Linux and for Windows
 	$(BIN)/mypy --platform win32
 
 daemon: $(READY)  ## the real daemon killed, restarted, attacked, out of room
-	$(PYTEST) -n auto tests/daemon
+	$(PYTEST) -n auto --dist worksteal tests/daemon
 
 crash: $(READY)  ## a campaign: the daemon and its keeper killed under load, and judged
 	$(BIN)/python tests/crash/campaign.py

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import sys
 
+import anyio.to_thread
 import pytest
+from outside.waiting import until
 
-from jobd import handover
+from jobd import config, handover
+from jobd.core import records
 from jobd.errors import CannotStart
-from jobd.handover import VARIABLE, Handover
+from jobd.handover import VARIABLE, Handover, Successor, Terms
+from jobd.keeper import protocol
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +61,74 @@ async def test_a_rehearsal_that_hangs_is_ended(monkeypatch, tmp_path):
 async def test_a_program_that_is_not_there_is_told():
     with pytest.raises(CannotStart, match="/no/such/python: No such file"):
         await handover._rehearsed("/no/such/python", ["python"])
+
+
+async def test_who_asks_while_a_rehearsal_is_under_way_joins_it(monkeypatch, tmp_path):
+    gate, noted = tmp_path / "gate", tmp_path / "noted"
+    os.mkfifo(gate)
+    script = f"open({str(noted)!r}, 'a').write('x'); open({str(gate)!r}).read()"
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-I", "-S", "-c", script])
+    successor = Successor(Terms(1, 1, "", ""))
+    both = asyncio.gather(successor.rehearse(), successor.rehearse())
+    await anyio.to_thread.run_sync(until, noted.exists)
+    await anyio.to_thread.run_sync(gate.write_text, "")
+    await both
+    assert noted.read_text() == "x"
+
+
+@pytest.fixture
+def rehearse(tmp_path):
+    """In this process, by a config and by the terms of the daemon that runs, both changed so."""
+
+    def rehearse(daemon, changed):
+        places = {"socket": "s", "state_dir": "state", "log_dir": "logs"}
+        places = {name: str(tmp_path / place) for name, place in places.items()}
+        path = tmp_path / "jobd.toml"
+        lines = [f"{key} = {json.dumps(at)}\n" for key, at in {**places, **daemon}.items()]
+        path.write_text("[daemon]\n" + "".join(lines))
+        terms = {
+            "journal": records.VERSION, "keeper": protocol.VERSION,
+            "state_dir": places["state_dir"], "socket": places["socket"],
+        }  # fmt: skip
+        handover.rehearse(config.load(path), json.dumps({**terms, **changed}))
+
+    return rehearse
+
+
+def test_a_program_that_can_follow_finds_nothing_amiss_and_makes_nothing(rehearse, tmp_path):
+    rehearse({}, {"of a later release": True})
+    rehearse({"socket": str(tmp_path / "elsewhere" / "s")}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["jobd.toml"]
+
+
+@pytest.mark.parametrize(
+    ("daemon", "changed", "says"),
+    [
+        ({}, {"journal": 99}, "journal is of version 99"),
+        ({}, {"keeper": 99}, "speaks 99"),
+        ({}, {"journal": None}, "no terms"),
+        ({"state_dir": "/elsewhere"}, {}, "would become /elsewhere"),
+        ({"socket": "/dev/null"}, {}, "/dev/null"),
+        ({"log_dir": "/dev/null/logs"}, {}, "/dev/null can't be written"),
+    ],
+)
+def test_a_program_that_can_not_follow_says_why(rehearse, daemon, changed, says):
+    with pytest.raises(CannotStart, match=says):
+        rehearse(daemon, changed)
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["", "nonsense", "[1]", '{"pid": 1, "lock_fd": 3, "socket_fd": 4}',
+     '{"pid": "PID", "lock_fd": 100077, "socket_fd": 100078}', '{"pid": "PID", "lock_fd": 1}',
+     '{"pid": "PID", "lock_fd": 1, "socket_fd": null}',
+     '{"pid": "PID", "lock_fd": "3", "socket_fd": null}'],
+)  # fmt: skip
+def test_a_handover_that_was_for_somebody_else_is_ignored(monkeypatch, caplog, told):
+    monkeypatch.setenv(VARIABLE, told.replace('"PID"', str(os.getpid())))
+    assert Handover.received() is None
+    assert VARIABLE not in os.environ
+    assert "handover_ignored" in caplog.text
 
 
 def test_what_was_handed_over_is_taken_up_once_and_inherited_by_nobody(monkeypatch, tmp_path):

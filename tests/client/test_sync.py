@@ -21,6 +21,7 @@ from jobd.client import (
     Unauthorized,
     run_background_job,
 )
+from jobd.client.connection import LATE_S, seconds_left
 from jobd.errors import InvalidRequest, PeerFault
 
 JOB = "a" * 16
@@ -107,6 +108,13 @@ def test_wait_is_a_timeout_error_too_when_the_daemon_is_frozen(daemon, scripted,
     daemon.on("wait", scripted.SILENCE)
     with pytest.raises(TimeoutError, match="does not answer"):
         jobs.job(JOB).wait(timeout=0.1)
+
+
+def test_an_answer_may_be_late_and_where_none_was_promised_it_may_not():
+    now = time.monotonic()
+    assert LATE_S - 1 < seconds_left(now) <= LATE_S
+    assert 0 < seconds_left(now - LATE_S) < 1, "0 is no wait for a socket"
+    assert seconds_left(None) is None
 
 
 def test_the_result_of_a_failed_job_is_job_failed_with_its_failure(daemon, final, jobs):

@@ -24,6 +24,7 @@ def traced(installation, tmp_path):
     d.spawn(under=(STRACE, "-f", "-y", "-s", "4096", "-o", str(trace), "-e", calls))
     until(d._serves_or_ended)
     if d.process.poll() is not None:
+        assert "strace:" in d.stderr, d.stderr
         pytest.skip("strace may not trace here")
     d.trace = trace
     return d

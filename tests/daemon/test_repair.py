@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from outside.installation import Installation
+from outside.waiting import until
 
 covers = pytest.mark.covers
 
@@ -27,16 +30,34 @@ def flip(path, number, word):
     return sum(map(len, lines[: number - 1]))
 
 
+SMALL = {"journal": {"segment_bytes": "64KiB"}}
+
+
+@pytest.fixture(scope="module")
+def written():
+    """By a daemon that was stopped then: two segments of jobs."""
+    d = Installation(SMALL)
+    try:
+        d.start()
+        d.documents = {}
+        while len(segments(d)) < 2:
+            id = d.submit(command=["/bin/true", "x" * 10_000])
+            d.documents[id] = d.final(id)
+        d.waiting = d.submit(command=["/bin/true"], delay=3600)
+        assert d.stop() == 0
+        until(lambda: not d.processes())
+        yield d
+    finally:
+        d.close()
+
+
 @pytest.fixture
-def full(jobd):
-    """Two segments of jobs, the daemon stopped."""
-    d = jobd({"journal": {"segment_bytes": "64KiB"}})
-    d.documents = {}
-    while len(segments(d)) < 2 or len(d.documents) % 8:
-        id = d.submit(command=["/bin/true", "x" * 10_000])
-        d.documents[id] = d.final(id)
-    d.waiting = d.submit(command=["/bin/true"], delay=3600)
-    assert d.stop() == 0
+def full(installation, written):
+    """With its state directory."""
+    d = installation(SMALL)
+    ignored = shutil.ignore_patterns("*.sock")
+    shutil.copytree(written.state_dir, d.state_dir, ignore=ignored)
+    d.documents, d.waiting = written.documents, written.waiting
     return d
 
 

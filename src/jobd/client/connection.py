@@ -98,7 +98,9 @@ class Connection:
 
 def seconds_left(deadline: float | None) -> float | None:
     """How long to wait for an answer that is promised by then."""
-    return None if deadline is None else max(deadline - time.monotonic(), 0.0) + LATE_S
+    if deadline is None:
+        return None
+    return max(deadline + LATE_S - time.monotonic(), 0.001)  # 0 would be no wait, but a failure
 
 
 def lost(path: str, why: object) -> ConnectionLost:
