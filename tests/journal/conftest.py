@@ -3,6 +3,7 @@
 import errno
 import functools
 import json
+import math
 import os
 import random
 import zlib
@@ -139,6 +140,7 @@ class Disk(Files):
         self.fail_at: int | None = None  # that operation and every later one
         self.fail_with = errno.EIO
         self.full = False  # no room for anything new
+        self.size_max = math.inf  # no room for a file beyond that
         self.take_bytes: int | None = None  # at most so much in one write
         self.names: dict[int, str] = {}
 
@@ -178,7 +180,8 @@ class Disk(Files):
         super().truncate(fd, size_bytes)
 
     def reserve(self, fd, offset, size_bytes):
-        if self.full and offset + size_bytes > super().allocated_bytes(fd):
+        end = offset + size_bytes
+        if (self.full or end > self.size_max) and end > super().allocated_bytes(fd):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         super().reserve(fd, offset, size_bytes)
 

@@ -12,6 +12,7 @@ from jobd.core.fields import DURATION_MAX_S
 from jobd.core.ids import ALPHABET
 from jobd.journal import forms
 from jobd.journal.format import (
+    HEADER_BYTES_MAX,
     Commit,
     Header,
     NewerVersion,
@@ -290,6 +291,11 @@ def test_what_no_jobd_writes_is_refused_under_a_valid_checksum(seal, rest):
 
 def test_a_header_says_where_its_segment_begins():
     assert decode_header(encode_header(Header(17, 1763764800.5))) == Header(17, 1763764800.5)
+
+
+@given(ordinals, numbers)
+def test_no_header_is_longer_than_one_that_was_cut_short_may_be(first_seq, created_at):
+    assert len(encode_header(Header(first_seq, created_at))) <= HEADER_BYTES_MAX
 
 
 def test_a_newer_journal_is_told_apart_from_a_damaged_one(seal):

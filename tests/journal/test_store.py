@@ -348,6 +348,22 @@ async def test_on_a_full_disk_what_was_promised_is_there_and_no_more(
     assert len(open_store(state_dir).past) == 24
 
 
+async def test_a_new_segment_has_room_for_its_first_line_beside_what_is_promised(
+    open_store, state_dir, make, disk
+):
+    store = open_store(state_dir, segment_bytes=1000, files=disk)
+    store.promise(PROMISED, 0)
+    if store.stats()["room_bytes"] == 0:
+        pytest.skip("this file system can't reserve room")
+    await store.append(1, [make.submitted(1, call=LONG)], PROMISED)
+    disk.size_max = PROMISED + len(LONG) + 900  # too little for a whole segment on top
+
+    await store.append(2, [make.submitted(2, call=LONG)], PROMISED)
+
+    assert store.stats()["segments"] == 2
+    assert store.stats()["room_bytes"] >= PROMISED
+
+
 async def test_what_is_promised_follows_the_jobs_there_are(roomy, make):
     room = roomy.stats()["room_bytes"]
     assert not roomy.has_room(room)
@@ -366,11 +382,12 @@ async def test_a_part_of_the_room_is_for_compaction_alone(open_store, state_dir,
     store.due(10 * sealed.size_bytes)  # all of it is still needed
     assert store.has_room(0)
     disk.full = True
-    spare = store.stats()["room_bytes"] - sealed.size_bytes
+    its_bytes = 2 * sealed.size_bytes
+    spare = store.stats()["room_bytes"] - its_bytes
 
     assert store.has_room(spare)
     assert not store.has_room(spare + BLOCK)
-    assert store.has_room(spare + sealed.size_bytes, compacting=True)
+    assert store.has_room(spare + its_bytes, compacting=True)
 
 
 async def test_a_start_on_a_full_disk_finds_the_room_of_the_last_one(
@@ -402,6 +419,24 @@ async def test_a_start_that_cuts_off_a_torn_end_keeps_the_room(
 
     assert segment.stat().st_size == whole
     assert again.stats()["room_bytes"] >= PROMISED
+
+
+async def test_a_start_gives_back_the_room_of_a_segment_that_was_not_sealed(
+    open_store, state_dir, make
+):
+    store = open_store(state_dir)
+    store.promise(PROMISED, 0)
+    if store.stats()["room_bytes"] == 0:
+        pytest.skip("this file system can't reserve room")
+    await store.append(1, [make.submitted(1)], PROMISED)
+    store.close()  # as a kill would, when the next one had just been made
+    make.segment(state_dir / "journal", 2)
+
+    again = open_store(state_dir)
+
+    [sealed] = again.sealed
+    assert sealed.path.stat().st_blocks * 512 <= 8192
+    assert again.past == [make.submitted(1)]
 
 
 async def test_a_start_on_a_full_disk_without_any_room_serves_without_accepting(

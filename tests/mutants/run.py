@@ -106,8 +106,8 @@ def _pytest(copy: Path, tests: tuple[str, ...]) -> tuple[int, str]:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "JOBD_SEEDS": "100"}
     environment.pop("PYTHONPATH", None)  # the copy, and nothing but the copy
     command = [
-        sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider",
-        f"--basetemp={copy / 'tmp'}", *tests,
+        sys.executable, "-m", "pytest", "-x", "-q", "-rfEs", "--tb=short",
+        "-p", "no:cacheprovider", f"--basetemp={copy / 'tmp'}", *tests,
     ]  # fmt: skip
     done = subprocess.run(
         command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LIMIT_S,

@@ -15,13 +15,10 @@ HANDOVER = "tests/test_handover.py"
 SOCKET = "tests/rpc/test_unix_socket.py"
 STATEDIR = "tests/journal/test_statedir.py"
 STORE = "tests/journal/test_store.py"
+RECOVERY = "tests/journal/test_recovery.py"
 FAILING_DISK = "tests/journal/test_failing_disk.py"
 COMPACTION = "tests/journal/test_compaction.py"
 REPAIR = "tests/journal/test_repair.py"
-STOPPED_REPAIR = (
-    f"{REPAIR}::test_a_repair_that_stops_anywhere_leaves_a_refusal_or_a_whole_journal"
-    "_never_an_empty_one"
-)
 SYNC = "tests/client/test_sync.py"
 STARTS = "tests/core/test_starts.py"
 
@@ -184,6 +181,12 @@ MUTANTS = [
         (f"{STATEDIR}::test_the_lock_is_not_inherited_by_a_child",),
     ),
     Mutant(
+        "the keeper has open what the daemon has", "src/jobd/supervisor/link.py",
+        "            pass_fds=(fd,), start_new_session=True,\n",
+        "            close_fds=bool(os.set_inheritable(fd, True)), start_new_session=True,\n",
+        (f"{SETTLING}::test_neither_keeper_nor_job_has_open_what_the_daemon_has",),
+    ),
+    Mutant(
         "what was handed over goes to whatever is started", "src/jobd/handover.py",
         "        return False\n    os.set_inheritable(fd, False)\n",
         "        return False\n",
@@ -267,13 +270,25 @@ MUTANTS = [
         "the next segment begins without room for its first line", "src/jobd/journal/store.py",
         "room_bytes = line_bytes + self._promised_bytes",
         "room_bytes = self._promised_bytes",
-        SIMULATION,
+        (f"{STORE}::test_a_new_segment_has_room_for_its_first_line_beside_what_is_promised",),
     ),
     Mutant(
         "room is given twice in one commit", "src/jobd/daemon.py",
         "        self._accepted_bytes = accepted_bytes\n",
         "",
-        SIMULATION,
+        ("tests/journal/test_room.py::test_within_one_commit_no_room_is_given_twice",),
+    ),
+    Mutant(
+        "an attempt starts without room for its end", "src/jobd/core/engine.py",
+        "            if not has_room(START_BYTES + RUNNING_BYTES):\n",
+        "            if False:\n",
+        (f"{STARTS}::test_an_attempt_without_room_for_its_end_waits_unrecorded",),
+    ),
+    Mutant(
+        "the keeper takes no room for an outcome", "src/jobd/keeper/files.py",
+        '    _reserve(f"{directory}/{OUTCOME}{PART}", OUTCOME_BYTES)\n',
+        "",
+        (f"{SETTLING}::test_while_an_attempt_runs_the_room_for_its_end_is_taken",),
     ),
     Mutant(
         "a torn end takes the room with it", "src/jobd/journal/segments.py",
@@ -282,9 +297,15 @@ MUTANTS = [
         (f"{STORE}::test_a_start_that_cuts_off_a_torn_end_keeps_the_room",),
     ),
     Mutant(
+        "a segment that was not sealed keeps its room", "src/jobd/journal/store.py",
+        "            before.give_back()\n",
+        "",
+        (f"{STORE}::test_a_start_gives_back_the_room_of_a_segment_that_was_not_sealed",),
+    ),
+    Mutant(
         "compaction's room is given to submissions", "src/jobd/journal/compaction.py",
-        "        return min(largest_bytes, round(self._factor * self.live_bytes))\n",
-        "        return 0\n",
+        "min(largest_bytes, round(self._factor * self.live_bytes))",
+        "0",
         (f"{STORE}::test_a_part_of_the_room_is_for_compaction_alone",),
     ),
     Mutant(
@@ -311,7 +332,13 @@ MUTANTS = [
         "damage is taken for a torn end", "src/jobd/journal/recovery.py",
         "        if hides_commit:\n",
         "        if False:\n",
-        ("tests/journal/test_recovery.py::test_damage_stops_the_start_and_changes_nothing",),
+        (f"{RECOVERY}::test_damage_stops_the_start_and_changes_nothing",),
+    ),
+    Mutant(
+        "a journal of zeros is taken for a torn header", "src/jobd/journal/recovery.py",
+        "        if place.line == 1 and size_bytes > HEADER_BYTES_MAX:\n",
+        "        if False:\n",
+        (f"{RECOVERY}::test_a_journal_of_which_nothing_can_be_read_is_no_torn_header",),
     ),
     Mutant(
         "an empty journal is begun where a repair was not finished", "src/jobd/journal/recovery.py",
@@ -320,11 +347,10 @@ MUTANTS = [
         (f"{REPAIR}::test_no_daemon_begins_an_empty_journal_where_a_repair_was_not_finished",),
     ),
     Mutant(
-        "a repair takes the old journal away too early", "src/jobd/journal/repair.py",
-        "        _write(files, part, examined, now, segment_bytes)\n",
-        "        source = _aside(files, source, now) if source.name == DIRECTORY else source\n"
-        "        _write(files, part, examined, now, segment_bytes)\n",
-        (STOPPED_REPAIR,),
+        "a repair forgets what may be alive", "src/jobd/journal/repair.py",
+        "        claimed = _claimed(directory.parent)\n",
+        "        claimed: dict[str, int] = {}\n",
+        ("tests/journal/test_tools.py::test_an_attempt_that_may_be_alive_is_left_running",),
     ),
     Mutant(
         "a repair makes up success", "src/jobd/journal/mending.py",

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -259,6 +260,23 @@ def test_launches_are_kept_for_the_next_keeper(scene):
     scene(act)
 
 
+def test_neither_keeper_nor_job_has_open_what_the_daemon_has(run, world):
+    """Else the lock would outlive the daemon, and so would the socket that it listens on."""
+
+    async def act():
+        with open(world.home / "lock", "w") as lock:
+            os.set_inheritable(lock.fileno(), True)
+            await world.supervisor.start([])
+            world.launch("sleep", "600")
+            for pid in (world.keeper_pid(), await world.pid()):
+                opened = {entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()}
+                assert Path("/dev/null") in opened
+                assert Path(lock.name) not in opened
+            await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
 def test_daemon_and_keeper_killed_together_leave_nothing_running(run, world):
     async def act():
         await world.supervisor.start([])
@@ -477,6 +495,26 @@ def test_want_of_descriptors_is_not_the_jobs_failure(run, world):
         assert "Too many open files" in await world.probed()
         resource.prlimit(world.keeper_pid(), resource.RLIMIT_NOFILE, (256, 256))
         assert await world.probed() is None
+        await world.supervisor.aclose(leave=False)
+
+    run(act())
+
+
+def test_while_an_attempt_runs_the_room_for_its_end_is_taken(run, world):
+    world.module("import pathlib, time\ndef f(go):\n"
+                 "    while not pathlib.Path(go).exists(): time.sleep(0.01)\n")  # fmt: skip
+
+    async def act():
+        await world.supervisor.start([])
+        world.call("jobs:f", str(world.home / "go"))
+        await world.pid()
+        for name, size_bytes in (
+            (protocol.OUTCOME, protocol.OUTCOME_BYTES), (protocol.RESULT, protocol.RESULT_BYTES)
+        ):  # fmt: skip
+            there = (world.directory() / f"{name}{protocol.PART}").stat()
+            assert there.st_blocks * 512 >= size_bytes
+        (world.home / "go").touch()
+        assert (await world.ending()).kind == "completed"
         await world.supervisor.aclose(leave=False)
 
     run(act())

@@ -31,8 +31,11 @@ class Passes:
         return sealed_bytes > 2 * self._factor * live_bytes + 2 * segment_bytes
 
     def need_bytes(self, largest_bytes: int) -> int:
-        """What it takes to drop a segment of at most that size: to say again what lives in it."""
-        return min(largest_bytes, round(self._factor * self.live_bytes))
+        """What it takes to drop a segment of at most that size: to say again what lives in it.
+
+        Twice that, as is asked for then: what a job takes is only reckoned.
+        """
+        return 2 * min(largest_bytes, round(self._factor * self.live_bytes))
 
     def appended(self, records: Sequence[Record], size_bytes: int) -> None:
         kept = sum(type(record) is Kept for record in records)
