@@ -11,92 +11,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-
-BIN = Path(sys.executable).parent
-TRUE = shutil.which("true") or "/bin/true"
-
-
-class Daemon:
-    """A daemon of its own in `home`, with two slots."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.socket = str(home / "run" / "jobd.sock")
-        (home / "bench_jobs.py").write_text("def nothing():\n    pass\n")
-        (home / "jobd.toml").write_text(
-            f"[daemon]\nmax_running = 2\nsocket = {self.socket!r}\n"
-            f"state_dir = {str(home / 'state')!r}\n"
-            f"[python]\npath = [{str(home)!r}]\n"
-            f"[logging]\nparams = true\n"
-            f'[allow]\ncommands = ["{TRUE}"]\n'
-            '[allow.callables]\n"bench_jobs:nothing" = []\n'
-        )
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Seconds until it answers."""
-        before = time.perf_counter()
-        self.process = subprocess.Popen(
-            [BIN / "jobd", "run", "--config", self.home / "jobd.toml"], stderr=subprocess.DEVNULL
-        )
-        while True:
-            try:
-                connection = Connection(self.socket)
-            except OSError:
-                time.sleep(0.002)
-                continue
-            connection.call("ping", {})
-            return time.perf_counter() - before
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-        self.process.wait()
-
-
-class Connection:
-    def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(path)
-        self._lines = self._socket.makefile("rb")
-
-    def call(self, method: str, params: dict[str, Any]) -> Any:
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
-        answer = json.loads(self._lines.readline())
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["result"]
-
-
-@contextmanager
-def daemon() -> Iterator[Daemon]:
-    with tempfile.TemporaryDirectory(prefix="jobd-bench-") as home:
-        one = Daemon(Path(home))
-        one.start()
-        try:
-            yield one
-        finally:
-            one.stop()
-
-
-def tell(name: str, figure: str) -> None:
-    print(f"  {name:<58} {figure}", flush=True)
-
+from keeping import keeping
+from restart import restart
+from served import BIN, TRUE, Connection, daemon, tell
 
 LATER = {"target": "bench_jobs:nothing", "delay": 86400.0}
 
@@ -233,6 +160,8 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "latency": latency,
     "size": size,
     "command_line": command_line,
+    "restart": restart,
+    "keeping": keeping,
 }
 
 

@@ -17,6 +17,7 @@ from jobd.core import records
 from jobd.errors import CannotStart
 from jobd.handover import VARIABLE, Handover, Successor, Terms
 from jobd.keeper import protocol
+from jobd.rpc.transport import Kept
 
 pytestmark = pytest.mark.anyio
 
@@ -119,25 +120,32 @@ def test_a_program_that_can_not_follow_says_why(rehearse, daemon, changed, says)
 
 @pytest.mark.parametrize(
     "told",
-    ["", "nonsense", "[1]", '{"pid": 1, "lock_fd": 3, "socket_fd": 4}',
-     '{"pid": "PID", "lock_fd": 100077, "socket_fd": 100078}', '{"pid": "PID", "lock_fd": 1}',
-     '{"pid": "PID", "lock_fd": 1, "socket_fd": null}',
-     '{"pid": "PID", "lock_fd": "3", "socket_fd": null}'],
+    ["", "nonsense", "[1]", "[" * 100_000, '{"pid": 1, "lock_fd": 3, "socket": [4, 5, 6]}',
+     '{"pid": "PID", "lock_fd": 100077, "socket": [100078, 5, 6]}', '{"pid": "PID", "lock_fd": 1}',
+     '{"pid": "PID", "lock_fd": 1, "socket": null}',
+     '{"pid": "PID", "lock_fd": "3", "socket": null}',
+     '{"pid": "PID", "lock_fd": 1%s, "socket": null}' % ("0" * 30),
+     '{"pid": "PID", "lock_fd": LOCK, "socket": [1%s, 5, 6]}' % ("0" * 30),
+     '{"pid": "PID", "lock_fd": LOCK, "socket": 4}',
+     '{"pid": "PID", "lock_fd": LOCK, "socket": [4]}'],
 )  # fmt: skip
-def test_a_handover_that_was_for_somebody_else_is_ignored(monkeypatch, caplog, told):
-    monkeypatch.setenv(VARIABLE, told.replace('"PID"', str(os.getpid())))
-    assert Handover.received() is None
+def test_a_handover_that_was_for_somebody_else_is_ignored(monkeypatch, caplog, tmp_path, told):
+    with open(tmp_path / "lock", "w") as lock:
+        told = told.replace('"PID"', str(os.getpid())).replace("LOCK", str(lock.fileno()))
+        monkeypatch.setenv(VARIABLE, told)
+        assert Handover.received() is None
     assert VARIABLE not in os.environ
     assert "handover_ignored" in caplog.text
 
 
 def test_what_was_handed_over_is_taken_up_once_and_inherited_by_nobody(monkeypatch, tmp_path):
     with socket.socket(socket.AF_UNIX) as sock, open(tmp_path / "lock", "w") as lock:
-        named = {"pid": os.getpid(), "socket_fd": sock.fileno(), "lock_fd": lock.fileno()}
+        kept = Kept(sock.fileno(), 5, 6)
+        named = {"pid": os.getpid(), "socket": kept, "lock_fd": lock.fileno()}
         for fd in (sock.fileno(), lock.fileno()):
             os.set_inheritable(fd, True)
         monkeypatch.setenv(VARIABLE, json.dumps(named))
-        assert Handover.received() == Handover(sock.fileno(), lock.fileno())
+        assert Handover.received() == Handover(kept, lock.fileno())
         assert not os.get_inheritable(sock.fileno())
         assert not os.get_inheritable(lock.fileno())
         assert VARIABLE not in os.environ
@@ -147,10 +155,10 @@ def test_what_was_handed_over_is_taken_up_once_and_inherited_by_nobody(monkeypat
 def test_an_exec_that_fails_says_why_and_hands_nothing_to_children(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with socket.socket(socket.AF_UNIX) as sock, open(tmp_path / "lock", "w") as lock:
-        handed = Handover(sock.fileno(), lock.fileno()).execute()
-        assert handed == Handover(
-            sock.fileno(), lock.fileno(), "/no/such/python: No such file or directory"
-        )
+        kept = Kept(sock.fileno(), 5, 6)
+        handed = Handover(kept, lock.fileno()).execute()
+        why = "/no/such/python: No such file or directory"
+        assert handed == Handover(kept, lock.fileno(), why)
         assert not os.get_inheritable(sock.fileno())
         assert not os.get_inheritable(lock.fileno())
     assert VARIABLE not in os.environ

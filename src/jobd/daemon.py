@@ -16,7 +16,12 @@ from jobd.core.decision import Decision, Effect, Fact
 from jobd.core.engine import Engine
 from jobd.core.job import Job
 from jobd.core.moment import Moment
-from jobd.core.promises import RETRY_BYTES, SUBMITTED_BYTES
+from jobd.core.promises import (
+    RETRY_BYTES,
+    START_LEAVES_BYTES,
+    SUBMISSION_LEAVES_BYTES,
+    SUBMITTED_BYTES,
+)  # fmt: skip
 from jobd.core.records import Record
 from jobd.errors import Draining, RequestError, StorageError
 
@@ -34,8 +39,9 @@ class Journal(Protocol):
         From then on `promised_bytes` of room are not to be given away.
         """
 
-    def has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
-        """Whether the next commit can take that much beside what was promised."""
+    def has_room(self, size_bytes: int, *, leave_bytes: int = 0, compacting: bool = False) -> bool:
+        """Whether the next commit can take that much beside what was promised, and the file
+        system keeps `leave_bytes` for others."""
 
 
 @dataclass(slots=True)
@@ -148,9 +154,9 @@ class Daemon:
         """What can fail for want of space is refused before it is accepted."""
         match command:
             case Submit():
-                has_room = self._has_room(size_bytes)
+                has_room = self._has_room(size_bytes, leave_bytes=SUBMISSION_LEAVES_BYTES)
             case Retry():
-                has_room = self._has_room(RETRY_BYTES)
+                has_room = self._has_room(RETRY_BYTES, leave_bytes=SUBMISSION_LEAVES_BYTES)
             case Keep():
                 has_room = self._has_room(2 * self._weight(command), compacting=True)
             case _:  # jobs were promised that
@@ -161,9 +167,13 @@ class Daemon:
             )
         return self.engine.decide(command, now)
 
-    def _has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
+    def _has_room(
+        self, size_bytes: int, *, leave_bytes: int = START_LEAVES_BYTES, compacting: bool = False
+    ) -> bool:
         accepted_bytes = self._accepted_bytes + size_bytes
-        if not self.journal.has_room(accepted_bytes, compacting=compacting):
+        if not self.journal.has_room(
+            accepted_bytes, leave_bytes=0 if compacting else leave_bytes, compacting=compacting
+        ):
             return False
         self._accepted_bytes = accepted_bytes
         return True

@@ -26,7 +26,7 @@ from jobd.config import Config
 from jobd.core import records
 from jobd.errors import CannotStart
 from jobd.keeper import protocol
-from jobd.rpc.transport import system_listener
+from jobd.rpc.transport import Kept, system_listener
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +40,15 @@ _SAID_MAX: Final = 2000  # characters of what a failed rehearsal said
 class Handover:
     """Two descriptors of this process, inherited by nobody but the next image."""
 
-    socket_fd: int | None  # it listens; None: nothing stood at the socket's path any more
+    socket: Kept | None  # None: nothing stood at the socket's path any more
     lock_fd: int
     fault: str | None = None  # why the next image is this one again
 
     def execute(self) -> Self:
         """The next image takes over this process.  If it can't be started: what to go on with."""
-        fds = [fd for fd in (self.socket_fd, self.lock_fd) if fd is not None]
+        fds = [self.lock_fd] if self.socket is None else [self.lock_fd, self.socket.fd]
         # The pid: a variable that came with somebody's environment is not for us.
-        named = {"pid": os.getpid(), "socket_fd": self.socket_fd, "lock_fd": self.lock_fd}
+        named = {"pid": os.getpid(), "socket": self.socket, "lock_fd": self.lock_fd}
         for fd in fds:
             os.set_inheritable(fd, True)
         try:
@@ -67,11 +67,12 @@ class Handover:
             return None
         try:
             named = json.loads(told)
-            pid, lock_fd, socket_fd = (named[key] for key in ("pid", "lock_fd", "socket_fd"))
+            pid, lock_fd, socket = (named[key] for key in ("pid", "lock_fd", "socket"))
+            kept = None if socket is None else Kept(*socket)
             if pid == os.getpid() and _is(lock_fd, stat.S_ISREG):
-                listens = socket_fd is not None and _is(socket_fd, stat.S_ISSOCK)
-                return cls(socket_fd if listens else None, lock_fd)
-        except (ValueError, TypeError, LookupError, OSError):
+                listens = kept is not None and _is(kept.fd, stat.S_ISSOCK)
+                return cls(kept if listens else None, lock_fd)
+        except (ValueError, TypeError, LookupError, OSError, OverflowError, RecursionError):
             pass  # told below, as what names another process
         log.warning("handover_ignored what=%r", told[:_SAID_MAX])
         return None

@@ -101,17 +101,17 @@ async def _serve(in_force: InForce, handed: Handover | None) -> Handover | None:
     )  # fmt: skip
     limit = raise_limit()
     try:
-        listener.bind(handed.socket_fd if handed else None)
+        listener.bind(handed.socket if handed else None)
         try:
             # From here on a signal is heard, and heeded once there is something to stop.
             with heard(wishes):
-                service = _Service(in_force, listener, store, wishes, limit)
+                service = _Service(in_force, listener, state, store, wishes, limit=limit)
                 if handed is not None and handed.fault is not None:
                     log.error("not_upgraded why=%r", handed.fault)
                 await service.run()
         finally:
             await listener.aclose()
-        return Handover(listener.kept, state.keep()) if wishes.upgrading else None
+        return service.handover
     finally:
         await store.aclose()
         if limit is not None:  # as the next one is to find it
@@ -122,13 +122,15 @@ class _Service:
     """One life of the daemon."""
 
     def __init__(
-        self, in_force: InForce, listener: Listener, store: Store, wishes: Wishes,
-        limit: Limit | None,
+        self, in_force: InForce, listener: Listener, state: StateDir, store: Store,
+        wishes: Wishes, *, limit: Limit | None,
     ) -> None:  # fmt: skip
         config = in_force.config
+        self.handover: Handover | None = None  # once it makes way for the next one
         self._in_force = in_force
         self._wishes = wishes
         self._listener = listener
+        self._state = state
         self._store = store
         self._clock = SystemClock()
         self._logs = Logs(config, self._clock)
@@ -203,7 +205,6 @@ class _Service:
         await self._daemon.execute(Drain(on=True))
         if self._wishes.upgrading:
             hold()  # the next program has its own ears, a moment later
-            self._listener.keep()
         else:
             await self._part_with_what_runs(stop=on_stop == "stop")
         await self._server.aclose()
@@ -270,10 +271,26 @@ class _Service:
     async def _upgrade(self) -> None:
         try:
             await self._successor.rehearse()
+            await self._supervisor.alive()
+            if not self._wishes.asked.is_set():
+                self.handover = self._set_aside()
         except CannotStart as exc:
             log.error("not_upgraded why=%r", str(exc))
             raise
         self._wishes.make_way()
+
+    def _set_aside(self) -> Handover:
+        """For the next program, before anything is given up for it."""
+        try:
+            lock_fd = self._state.keep()
+            try:
+                self._listener.keep()
+            except OSError:
+                os.close(lock_fd)
+                raise
+        except OSError as exc:
+            raise CannotStart(f"socket and lock can't be handed over: {exc.strerror}") from None
+        return Handover(self._listener.kept, lock_fd)
 
     async def _reloaded(self, config: Config) -> None:
         self._logs.follow(config)

@@ -13,6 +13,7 @@ from outside.peer import Refused
 from outside.waiting import until
 from small_disk import SmallDisk
 
+from jobd.core.ids import STEM_LENGTH, whole
 from jobd.core.job import Policy
 from jobd.core.records import Cancelled, Submitted
 from jobd.journal.store import Store
@@ -94,7 +95,16 @@ class Scene:
         self.traces = [d.scratch() for _ in range(2)]
         self.ready = [d.sh('echo x >>"$1"', str(path)) for path in self.traces]
         self.waiting = submit_until_refused(d)
-        d.call("drain", off=True)
+
+    def fill_up(self):
+        """Somebody else takes what is left, and submissions what the journal has set aside.
+
+        Only then might the ready ones be started.
+        """
+        self.d.disk.fill()
+        self.waiting |= submit_until_refused(self.d)
+        self.d.call("drain", off=True)
+        return self.look_for_held()
 
     def end_what_runs(self):
         """And look at how it is told."""
@@ -216,8 +226,7 @@ def test_on_a_full_disk_retention_goes_on(installed, kind):
 
 def test_a_daemon_killed_on_a_full_disk_comes_back_there_and_goes_on_when_there_is_room(full):
     d = full.d
-    d.disk.fill()
-    full.look_for_held()
+    full.fill_up()
     d.kill()
 
     serve(d)
@@ -244,12 +253,10 @@ def test_why_nothing_is_started_is_in_the_log_once(installed):
     d.places["log_dir"] = str(d.log_dir)
     d.write_config({"daemon": d.places, "journal": d.journal})
     scene = Scene(serve(d))
-    d.disk.fill()
-    since = scene.look_for_held()["since"]
-    d.submit_fails = d.refusal("submit", command=["/bin/true"])
+    since = scene.fill_up()["since"]
     id = scene.ready[0]
     d.call("cancel", id=id)
-    assert scene.d.call("stats")["held"]["since"] == since
+    assert d.call("stats")["held"]["since"] == since
     d.disk.free()
     scene.ready, scene.traces = scene.ready[1:], scene.traces[1:]
     scene.see_ready_ones_run()
@@ -263,24 +270,28 @@ def test_compaction_goes_on_while_submissions_keep_the_disk_full(installed, kind
     """Room that it frees is taken at once, what runs keeps its own, and nothing is lost."""
     scene = Scene(serve(installed(kind)))
     d = scene.d
-    before = segments(d)
-    stays, kept = list(scene.waiting)[::5], scene.waiting
-    goes = [id for id in kept if id not in stays]
+    first = segments(d)[0]
+    goes = [id for n, id in enumerate(scene.waiting) if n % 5]
+    for id in goes:
+        d.call("cancel", id=id)
+        del scene.waiting[id]
+    command = ["/bin/true", "x" * 50_000]
     with d.peer() as peer:
-        asked = [peer.send("cancel", {"id": id}) for id in goes]
-        asked += [peer.send("remove", {"id": id}) for id in goes]
-        command = ["/bin/true", "x" * 50_000]
-        submitted = [peer.send("submit", {"command": command, "delay": 3600}) for _ in range(400)]
-        for number in asked:
-            peer.answer(number)
+        removed = [peer.send("remove", {"id": id}) for id in goes]
+        submit = {"command": command, "delay": 3600}
+        submitted = [peer.send("submit", submit) for _ in range(400)]
+        assert [peer.answer(number) for number in removed] == [{}] * len(goes)
+        accepted = refused = 0
         for number in submitted:
             try:
                 scene.waiting[peer.answer(number)["id"]] = command
+                accepted += 1
             except Refused as why:
                 assert why.code == -32006
-    for id in goes:
-        del scene.waiting[id]
-    until(lambda: segments(d)[0] > before[-1])
+                refused += 1
+    assert accepted, "room that was freed is there for others"
+    assert refused, "the disk was to be full"
+    assert segments(d)[0] > first
     scene.look_for_all()
     scene.end_what_runs()
     d.kill()
@@ -332,7 +343,7 @@ def segments(d):
 def cancelled_an_hour_ago(d, count):
     """Their ids, in the journal of a daemon that has not been started yet."""
     at = time.time() - AN_HOUR_S
-    ids = [f"0123456789ab{number:04d}" for number in range(count)]
+    ids = [whole(f"{number:0{STEM_LENGTH}d}", number) for number in range(1, count + 1)]
     call = json.dumps({"command": ["/bin/true", "x" * 20_000]}).encode()
     told = [
         Submitted(id=id, at=at, by="uid:0", call=call, policy=Policy(), run_at=at) for id in ids
@@ -347,3 +358,20 @@ def cancelled_an_hour_ago(d, count):
 
     asyncio.run(write())
     return ids
+
+
+@pytest.mark.parametrize("segment_bytes", ["64KiB", "16MiB"])
+def test_what_was_accepted_until_the_disk_was_full_can_run(installed, kind, segment_bytes):
+    """Submissions alone never take the room that it takes to start what they brought."""
+    d = serve(installed(kind, segment_bytes))
+    d.call("drain", timeout=0)
+    accepted = 0
+    for size in (100_000, 20_000, 2_000, 0):
+        try:
+            while True:
+                d.submit(command=["/bin/true", "x" * size])
+                accepted += 1
+        except Refused as why:
+            assert why.code == -32006
+    d.call("drain", off=True)
+    until(lambda: d.call("stats")["jobs"]["completed"] == accepted)

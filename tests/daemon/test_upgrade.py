@@ -301,6 +301,54 @@ def test_an_exec_that_fails_leaves_the_old_program_serving(tmp_path):
         assert d.stop() == 0
 
 
+# What can't be duplicated: descriptors of files with those words in their names.
+FEW = """
+import errno, os
+def few(fd, dup=os.dup):
+    if os.path.exists("few") and open("few").read() in os.readlink(f"/proc/self/fd/{fd}"):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return dup(fd)
+os.dup = few
+"""
+
+
+@pytest.fixture(scope="module")
+def poor():
+    with staged(FEW) as d:
+        yield d
+
+
+@pytest.mark.parametrize("what", ["socket:", "/lock"])
+def test_without_a_descriptor_for_what_is_handed_over_the_old_program_serves_on(poor, what):
+    began, daemon = poor.call("ping")["started_at"], psutil.Process(poor.pid)
+    fds = daemon.num_fds()
+    (poor.home / "few").write_text(what)
+    refused = poor.refusal("upgrade")
+    (poor.home / "few").unlink()
+    assert refused.code == -32602
+    assert "Too many open files" in refused.message
+    assert poor.call("ping")["started_at"] == began
+    assert poor.run(command=TRUE)["status"] == "completed"
+    until(lambda: daemon.num_fds() == fds)
+    upgraded(poor)
+
+
+def test_jobs_that_the_next_program_could_not_reach_are_not_left_to_it(jobd):
+    d = jobd()
+    gate = d.gate()
+    id = d.submit(command=gate.command)
+    pid = d.pid_of(id)
+    (d.state_dir / "keeper.sock").unlink()
+    refused = d.refusal("upgrade")
+    assert refused.code == -32602
+    assert "keeper.sock was removed" in refused.message
+    assert d.pid_of(id) == pid
+    gate.open()
+    assert d.final(id)["attempts"][0]["pid"] == pid
+    upgraded(d)
+    assert d.run(command=TRUE)["status"] == "completed"
+
+
 # Several at once.
 
 # A rehearsal that notes that it was there, and then waits for its gate.
@@ -380,7 +428,7 @@ def test_signals_of_all_kinds_during_an_upgrade_kill_nothing(jobd):
 
 def test_a_handover_that_was_for_somebody_else_is_ignored(installation):
     d = installation()
-    d.start(env={VARIABLE: '{"pid": 1, "lock_fd": 3, "socket_fd": 4}'})
+    d.start(env={VARIABLE: '{"pid": 1, "lock_fd": 3, "socket": [4, 5, 6]}'})
     assert "handover_ignored" in d.stderr
     assert VARIABLE not in d.run(target="jobs:facts")["result"]["env"]
 

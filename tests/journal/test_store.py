@@ -348,6 +348,19 @@ async def test_on_a_full_disk_what_was_promised_is_there_and_no_more(
     assert len(open_store(state_dir).past) == 24
 
 
+async def test_room_that_fails_at_a_start_is_a_failed_journal(
+    open_store, state_dir, disk, monkeypatch
+):
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    store = open_store(state_dir, files=disk)
+    monkeypatch.setattr(disk, "reserve", fails)
+    with pytest.raises(JournalFailed, match="Input/output error") as failed:
+        store.promise(PROMISED, 0)
+    assert failed.value.exit_code == 111
+
+
 async def test_a_new_segment_has_room_for_its_first_line_beside_what_is_promised(
     open_store, state_dir, make, disk
 ):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 SIMULATION = ("tests/simulation",)
 SETTLING = "tests/supervisor/test_settling.py"
 TREES = "tests/supervisor/test_trees.py"
+BROKEN_HOST = "tests/supervisor/test_broken_host.py"
 HANDOVER = "tests/test_handover.py"
 SOCKET = "tests/rpc/test_unix_socket.py"
 STATEDIR = "tests/journal/test_statedir.py"
@@ -100,14 +101,14 @@ MUTANTS = [
     # Attempts.
     Mutant(
         "attempt started before the last one settled", "src/jobd/supervisor/settling.py",
-        "    _end({orphan.marker: claim for orphan, claim in claimed.items()})\n",
-        "",
+        "            _tell_of_the_dead(waiting, alive, tell)\n",
+        "            _tell_of_the_dead(waiting, {}, tell)\n",
         (f"{SETTLING}::test_daemon_and_keeper_killed_together_leave_nothing_running",),
     ),
     Mutant(
         "two may claim an attempt", "src/jobd/keeper/files.py",
-        'return os.open(f"{directory}/{CLAIM}", _NEW | os.O_EXCL, 0o600)',
-        'return os.open(f"{directory}/{CLAIM}", _NEW, 0o600)',
+        "_NEW | os.O_EXCL\n",
+        "_NEW\n",
         (f"{SETTLING}::test_an_attempt_without_claim_never_ran_and_never_will",),
     ),
     Mutant(
@@ -118,8 +119,8 @@ MUTANTS = [
     ),
     Mutant(
         "wrong boot id accepted when settling", "src/jobd/supervisor/settling.py",
-        "        elif not orphan.this_boot:\n",
-        "        elif False:\n",
+        "    elif not orphan.this_boot:\n",
+        "    elif False:\n",
         ("tests/simulation/test_settling.py",),
     ),
     Mutant(
@@ -137,8 +138,8 @@ MUTANTS = [
     # Crashes: what was claimed, told, or left running.
     Mutant(
         "a claim is ignored when settling", "src/jobd/supervisor/settling.py",
-        "        elif _claim(orphan.directory):\n",
-        "        elif _claim(orphan.directory) or True:\n",
+        "Trace(claim, ran=not _claim(orphan.directory))",
+        "Trace(claim, ran=_claim(orphan.directory) and False)",
         (f"{SETTLING}::test_an_outcome_that_is_not_whole_is_none",),
     ),
     Mutant(
@@ -149,20 +150,20 @@ MUTANTS = [
     ),
     Mutant(
         "a pid is enough to know a process", "src/jobd/supervisor/settling.py",
-        "if claim.pid in processes and processes[claim.pid].started == claim.start_ticks",
-        "if claim.pid in processes",
+        "        if main is not None and main.started == claim.start_ticks:\n",
+        "        if main is not None:\n",
         (f"{SETTLING}::test_a_pid_that_is_somebody_elses_by_now_is_left_alone",),
     ),
     Mutant(
         "only main processes are ended when settling", "src/jobd/supervisor/settling.py",
-        "    found = tree.descendants(roots, processes)\n",
-        "    found = [processes[pid] for pid in mains]\n",
+        "    marker = tree.marker(process.pid)\n    return",
+        "    marker = None\n    return",
         (f"{SETTLING}::test_a_keeper_that_dies_is_replaced_and_what_it_had_is_ended_and_interrupted",),
     ),
     Mutant(
         "an attempt has ended while its processes live", "src/jobd/keeper/keeper.py",
-        '        if attempt.stray == "kill" or attempt.killed:\n',
-        "        if attempt.killed:\n",
+        'if (attempt.stray == "kill" or attempt.killed) and self._lives_on',
+        "if attempt.killed and self._lives_on",
         (f"{TREES}::test_who_is_left_behind_is_killed_before_the_end_is_told",),
     ),
     Mutant(
@@ -219,9 +220,21 @@ MUTANTS = [
     ),
     Mutant(
         "want of the host is the job's failure", "src/jobd/keeper/attempt.py",
-        "    if files.no_room(exc):\n",
-        "    if False:\n",
+        "    if files.no_room(exc) or",
+        "    if False and",
         (f"{SETTLING}::test_want_of_descriptors_is_not_the_jobs_failure",),
+    ),
+    Mutant(
+        "a broken directory is the job's failure", "src/jobd/keeper/attempt.py",
+        ' or probe(**message["probe"]) is not None:\n',
+        ":\n",
+        (f"{BROKEN_HOST}::test_a_directory_that_can_not_be_used_fails_no_job",),
+    ),
+    Mutant(
+        "what one job broke holds all of them", "src/jobd/keeper/attempt.py",
+        ' or probe(**message["probe"]) is not None:\n',
+        " or True:\n",
+        (f"{BROKEN_HOST}::test_what_is_in_the_way_of_one_attempt_is_its_own_failure",),
     ),
     Mutant(
         "interruptions are not counted", "src/jobd/core/lifecycle.py",
@@ -250,7 +263,7 @@ MUTANTS = [
     # Room, and a disk that fails.
     Mutant(
         "room is not reserved", "src/jobd/journal/store.py",
-        "            return self._open.reserve(kept_bytes + size_bytes)\n",
+        "            return self._open.reserve(kept_bytes + size_bytes, leave_bytes=leave_bytes)\n",
         "            return True\n",
         (f"{STORE}::test_on_a_full_disk_what_was_promised_is_there_and_no_more",),
     ),

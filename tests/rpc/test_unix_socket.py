@@ -1,6 +1,7 @@
 """Where the socket stands, who may connect, and what is refused before anything is touched."""
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobd.errors import SocketUnusable
-from jobd.rpc.transport import Peer, system_listener
+from jobd.rpc.transport import Kept, Peer, system_listener
 from jobd.rpc.unix_socket import UnixListener
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +162,41 @@ async def test_a_socket_that_was_kept_at_another_address_is_removed(listener, li
     assert await greeting(moved.address) == b"hello"
     assert not os.path.exists(socket_path)
     await moved.aclose()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_what_stands_at_another_address_is_removed_only_if_it_was_ours(
+    listener, socket_path, replaced
+):
+    os.makedirs(Path(socket_path).parent, mode=0o700)
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as later:
+        other.bind(f"{socket_path}2")
+        other.listen()
+        there = os.lstat(f"{socket_path}2")
+        told = Kept(other.detach(), there.st_dev, there.st_ino + 1)
+        if replaced:  # by somebody else, while the next program began
+            os.rename(f"{socket_path}2", f"{socket_path}3")
+            later.bind(f"{socket_path}2")
+            told = told._replace(inode=there.st_ino)
+        listener.bind(told)
+        assert os.path.exists(socket_path)
+        assert os.path.exists(f"{socket_path}2")
+        await listener.aclose()
+
+
+async def test_without_a_descriptor_for_it_nothing_is_kept_and_it_serves_on(
+    listener, listen, socket_path, monkeypatch
+):
+    def lacks(_fd):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    await listen(listener)
+    with monkeypatch.context() as without, pytest.raises(OSError, match="Too many open files"):
+        without.setattr(os, "dup", lacks)
+        listener.keep()
+    assert await greeting(socket_path) == b"hello"
+    await listener.aclose()
+    assert not os.path.exists(socket_path)
 
 
 async def test_what_stood_there_is_kept_only_while_it_stands(listener, listen, socket_path):

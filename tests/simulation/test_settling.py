@@ -5,6 +5,7 @@ another boot its absence means nothing.
 """
 
 import sys
+import threading
 
 import pytest
 
@@ -15,17 +16,23 @@ from jobd.keeper.tree import Marker
 from jobd.supervisor.settling import Orphan, settle
 
 
+def settled(*orphans):
+    told = {}
+    settle(orphans, told.__setitem__, threading.Event())
+    return told
+
+
 @pytest.mark.parametrize("left", [[], ["claim"], ["claim", "outcome.part"]], ids=str)
 def test_an_attempt_of_an_earlier_boot_was_interrupted_whatever_the_disk_kept_of_it(tmp_path, left):
     for name in left:
         (tmp_path / name).touch()
     orphan = Orphan(Marker("", "0" * 16, 1), str(tmp_path), this_boot=False)
-    [ending] = settle([orphan]).values()
+    [ending] = settled(orphan).values()
     assert ending is not None, "it may well have run"
     assert ending.kind == "interrupted"
 
 
 def test_an_attempt_of_this_boot_without_a_claim_never_ran_and_never_will(tmp_path):
     orphan = Orphan(Marker("", "0" * 16, 1), str(tmp_path), this_boot=True)
-    assert settle([orphan]) == {orphan: None}
+    assert settled(orphan) == {orphan: None}
     assert (tmp_path / "claim").exists()

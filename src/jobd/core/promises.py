@@ -17,6 +17,10 @@ START_BYTES: Final = 2048
 # Of one that runs: two stops and a kill, then an end with the largest result (64 KiB) or failure:
 # message and traceback (17 KiB, each character escaped to two bytes) are told twice.
 RUNNING_BYTES: Final = 72 * 1024
+# Of the file system, that much is left to what needs it more: a submission leaves it to starts,
+# and a start to attempts' files, outputs and logs.  What was promised leaves nothing.
+SUBMISSION_LEAVES_BYTES: Final = 4 << 20
+START_LEAVES_BYTES: Final = 1 << 20
 
 
 def promised_bytes(*, jobs: int, waiting: int, running: int) -> int:

@@ -12,6 +12,7 @@ from jobd.journal.files import FULL, Files
 from jobd.journal.format import Header, encode_header
 
 STEP_BYTES: Final = 1 << 20  # room is asked for in such steps, not for each submission
+STEP_LEAVES_BYTES: Final = 4 * STEP_BYTES  # where there is less than that, no more than is needed
 _NAME: Final = re.compile(r"(\d{20})\.jsonl")
 _UNABLE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
@@ -110,21 +111,24 @@ class Active:
         """Reserved and not yet written."""
         return max(0, self._reserved_to - self.size_bytes)
 
-    def reserve(self, room_bytes: int) -> bool:
-        """Whether that much can be written without asking the file system for more.
+    def reserve(self, room_bytes: int, *, leave_bytes: int = 0) -> bool:
+        """Whether that much can be written without asking the file system for more, or it has
+        more than `leave_bytes` beside that.
 
         It is asked for more than that, if it has more, so that it need not be asked each time.
         """
-        return self._reserve(room_bytes + -room_bytes % STEP_BYTES) or self._reserve(room_bytes)
+        step_bytes = room_bytes + -room_bytes % STEP_BYTES
+        leave_most = max(leave_bytes, STEP_LEAVES_BYTES)
+        return self._reserve(step_bytes, leave_most) or self._reserve(room_bytes, leave_bytes)
 
-    def _reserve(self, room_bytes: int) -> bool:
+    def _reserve(self, room_bytes: int, leave_bytes: int) -> bool:
         if room_bytes <= self.room_bytes:
             return True
         end = self.size_bytes + room_bytes
         # An attempt that must fail is not made: it may leave a part of the room allocated, and
         # others need that more.
         has = max(self._reserved_to, self._files.allocated_bytes(self._fd))
-        if end - has > self._files.free_bytes(self._fd):
+        if end - has + leave_bytes > self._files.free_bytes(self._fd):
             return False
         if not self.reserves:
             return True

@@ -140,8 +140,11 @@ class Store:
         self._passes.live_bytes = live_bytes
         kept_bytes = self._kept_bytes
         rest_bytes = max(0, self._segment_bytes - self._open.size_bytes)
-        if not (self._open.reserve(kept_bytes) and self._open.reserve(kept_bytes + rest_bytes)):
-            log.warning("journal_full path=%s", self.directory)
+        try:
+            if not (self._open.reserve(kept_bytes) and self._open.reserve(kept_bytes + rest_bytes)):
+                log.warning("journal_full path=%s", self.directory)
+        except OSError as exc:
+            raise self._fail(exc) from exc
 
     # The present.
 
@@ -263,15 +266,16 @@ class Store:
                 raise
             return create(room_bytes)
 
-    def has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
-        """Whether the next commit can take that much beside what was promised.
+    def has_room(self, size_bytes: int, *, leave_bytes: int = 0, compacting: bool = False) -> bool:
+        """Whether the next commit can take that much beside what was promised, and the file
+        system keeps `leave_bytes` for others.
 
         Room is allocated, not counted.  Compaction has some of its own, which nobody else gets.
         Where the file system can't reserve, the answer is its guess.
         """
         kept_bytes = self._promised_bytes if compacting else self._kept_bytes
         try:
-            return self._open.reserve(kept_bytes + size_bytes)
+            return self._open.reserve(kept_bytes + size_bytes, leave_bytes=leave_bytes)
         except OSError as exc:
             raise self._fail(exc) from exc
 

@@ -44,8 +44,10 @@ class Attempt:
         self.pid = pid
         self.started_at = time.time()
         self.born = time.monotonic()
-        process = tree.read(pid)
-        self.start_ticks = process.started if process else None
+        self.start_ticks: int | None = None
+        with contextlib.suppress(OSError):  # the marker tells, where this can't be seen
+            process = tree.read(pid)
+            self.start_ticks = process.started if process else None
         self.stopping = False
         self.killed = False
         self.over = False  # its main process has ended, and is not reaped yet
@@ -67,11 +69,17 @@ class Attempt:
                 process.signal(number)
 
     def survivors(self, mains: Mapping[int, Attempt]) -> list[tree.Process]:
-        """Who lives on although the main process has ended.  Reaps the dead among its orphans."""
+        """Who lives on although the main process has ended.  Reaps the dead among its orphans.
+
+        OSError where that can't be seen now.
+        """
         if self._is_last_child():
-            return []
+            # Only the dead are left, and mostly that is the main process alone.
+            pids: Iterable[int] | None = tree.children()
+        else:
+            pids = self._possible_pids()
         living = []
-        for process in self.processes(mains, self._possible_pids()):
+        for process in self.processes(mains, pids):
             if process.living:
                 living.append(process)
             elif process.parent == os.getpid() and process.pid != self.pid:
@@ -162,10 +170,11 @@ def launch(message: Message) -> Attempt:
     try:
         claim = files.claim(directory)
     except OSError as exc:
-        raise _refusal(directory, exc) from None
+        raise _refusal(message, exc) from None
     opened = [claim]
     try:
         files.prepare(directory, claim, message["call"])
+        files.sign(claim, message["env"][SOCKET_PATH])
         opened.append(files.open_output(message["stdout"]))
         opened.append(files.open_output(message["stderr"]))
         pid = posix.spawn(
@@ -177,21 +186,28 @@ def launch(message: Message) -> Attempt:
         # A claim that can't be signed still holds: who settles it knows the processes by their
         # marker.
         with contextlib.suppress(OSError):
-            files.sign(claim, pid, attempt.start_ticks, attempt.started_at)
+            files.sign(
+                claim, attempt.marker.socket, pid=pid, start_ticks=attempt.start_ticks,
+                started_at=attempt.started_at,
+            )  # fmt: skip
         return attempt
     except OSError as exc:
-        raise _refusal(directory, exc) from None
+        raise _refusal(message, exc) from None
     finally:
         for fd in opened:
             os.close(fd)
 
 
-def probe(directory: str) -> str | None:
-    """What a start would lack now: room, descriptors, processes.  None: nothing."""
+def probe(directory: str, output: str) -> str | None:
+    """What a start would lack now: directories to write in, room, descriptors, processes.
+
+    None: nothing.  Both places are made there, and gone again.
+    """
     opened = []
     try:
         opened.append(files.claim(directory))
         files.prepare(directory, opened[0], "")
+        opened.append(files.open_output(output))
         opened += [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) for _ in range(PROBE_FDS)]
         posix.probe()
     except files.Taken:  # what a killed keeper left: in the way only once
@@ -202,6 +218,7 @@ def probe(directory: str) -> str | None:
         for fd in opened:
             os.close(fd)
         files.discard(directory)
+        files.discard(os.path.dirname(output))
     return None
 
 
@@ -226,10 +243,14 @@ def _cut(message: str) -> str:
     return message if len(message) <= MESSAGE_MAX else f"{message[:half]} … {message[-half:]}"
 
 
-def _refusal(directory: str, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
-    """Nothing runs.  Without room, nothing is left of the try either: it may be made again."""
-    if files.no_room(exc):
-        files.discard(directory)
+def _refusal(message: Message, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
+    """Nothing runs.  For want of the host, nothing is left of the try either: it may be made again.
+
+    What else goes wrong is the job's own (it may have put a link where its output goes), unless a
+    probe, with which it has nothing in common, finds the same places as bad.
+    """
+    if files.no_room(exc) or probe(**message["probe"]) is not None:
+        files.discard(message["directory"])
         return files.NoRoom(str(exc))
     return posix.SpawnFailed(f"can't make the attempt's files: {exc}", None)
 

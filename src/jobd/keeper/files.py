@@ -53,11 +53,13 @@ def no_room(exc: OSError) -> bool:
 
 def claim(directory: str) -> int:
     """The descriptor of the new claim.  Raises Taken, and OSError."""
+    path, flags = f"{directory}/{CLAIM}", _NEW | os.O_EXCL
     try:
-        return os.open(f"{directory}/{CLAIM}", _NEW | os.O_EXCL, 0o600)
-    except FileNotFoundError:
-        make_private(directory)
-        return claim(directory)
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            make_private(directory)
+            return os.open(path, flags, 0o600)
     except FileExistsError:
         raise Taken from None
 
@@ -84,10 +86,13 @@ def open_output(path: str) -> int:
         return os.open(path, _NEW | os.O_APPEND | os.O_NOFOLLOW, 0o600)
 
 
-def sign(fd: int, pid: int, start_ticks: int | None, started_at: float) -> None:
-    """Writes into the claim who runs the attempt."""
-    claimed = {"version": VERSION, "pid": pid, "start_ticks": start_ticks, "started_at": started_at}
-    os.ftruncate(fd, write_all(fd, json.dumps(claimed).encode()))
+def sign(fd: int, socket: str, **process: Any) -> None:
+    """Writes into the claim how the attempt's processes are known; before the spawn, as far as
+    that is known then."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    written = write_all(fd, json.dumps({"version": VERSION, "socket": socket, **process}).encode())
+    if process:
+        os.ftruncate(fd, written)
 
 
 def conclude(directory: str, outcome: dict[str, Any]) -> None:
@@ -95,6 +100,8 @@ def conclude(directory: str, outcome: dict[str, Any]) -> None:
 
     OSError where a job has put something else in its place; a FIFO would never be read.
     """
+    if not stat.S_ISDIR(os.lstat(directory).st_mode):  # or the target of a link would be written to
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
     part = f"{directory}/{OUTCOME}{PART}"
     fd = os.open(part, _NEW | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
@@ -105,7 +112,7 @@ def conclude(directory: str, outcome: dict[str, Any]) -> None:
 
 
 def discard(directory: str) -> None:
-    """The attempt's directory is gone, with whatever a job has put there.
+    """The attempt's directory is gone, with whatever a job has put there, or in its place.
 
     One that never was is fine.  Never raises: what can't be removed stays, and is swept at the
     next start.
@@ -114,14 +121,14 @@ def discard(directory: str) -> None:
         _remove(directory)
 
 
-def _remove(directory: str) -> None:
-    for name in os.listdir(directory):
-        path = f"{directory}/{name}"
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            _remove(path)
-        else:
-            os.unlink(path)
-    os.rmdir(directory)
+def _remove(path: str) -> None:
+    """A link goes, and nothing of what it leads to."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+        return
+    for name in os.listdir(path):
+        _remove(f"{path}/{name}")
+    os.rmdir(path)
 
 
 def size(path: str) -> int:

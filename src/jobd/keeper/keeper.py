@@ -7,6 +7,7 @@ neither a daemon nor a running attempt.  It holds no descriptor per attempt, and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 REQUESTS_A_TURN = 8  # so that deaths are seen to while many launches wait
 CHUNK = 64 * 1024
+LOOK_AGAIN_MS = 1000
 
 
 class Keeper:
@@ -41,15 +43,15 @@ class Keeper:
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._mains: dict[int, Attempt] = {}  # the same, by pid
         self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
+        self._blind = False  # somebody could not be seen, and is to be looked for again
         self._woken = _wake_on_child()
 
     def run(self) -> None:
         """Returns when there is nobody left to serve."""
         while True:
             ready = self._wait()
-            if self._woken in ready:
-                os.read(self._woken, 4096)
-                self._see_to_deaths()
+            if self._woken in ready or self._blind:
+                self._see_to_deaths(woken=self._woken in ready)
             if self._daemon is not None and self._daemon.fileno() in ready:
                 self._receive(self._daemon)
             for _ in range(min(REQUESTS_A_TURN, len(self._requests))):
@@ -71,7 +73,9 @@ class Keeper:
         else:
             writing = select.POLLOUT if self._unsent else 0
             poll.register(self._daemon, select.POLLIN | writing)
-        return {fd for fd, _ in poll.poll(0 if self._requests else None)}
+        # Who could not be seen is looked for again: no death need come.
+        wait_ms = 0 if self._requests else LOOK_AGAIN_MS if self._blind else None
+        return {fd for fd, _ in poll.poll(wait_ms)}
 
     # The daemon.
 
@@ -151,16 +155,26 @@ class Keeper:
         elif what == "settle":
             files.discard(request["directory"])
         elif what == "probe":
-            self._report({"report": "probed", "why": attempts.probe(request["directory"])})
+            why = attempts.probe(request["directory"], request["output"])
+            self._report({"report": "probed", "why": why})
+        elif what == "ping":
+            self._report({"report": "pong"})
         elif running is None:
             return  # it has ended meanwhile, and its report is on the way
         elif what == "stop":
             running.stopping = True
-            running.signal(signal.Signals[request["signal"]], self._mains)
+            self._signal(running, signal.Signals[request["signal"]])
         elif what == "kill":
             running.killed = True
-            running.signal(signal.SIGKILL, self._mains)
+            self._signal(running, signal.SIGKILL)
             self._conclude_if_gone(running)
+
+    def _signal(self, running: Attempt, number: int) -> None:
+        """To the whole tree, or at least to its group."""
+        try:
+            running.signal(number, self._mains)
+        except OSError as exc:
+            _complain(f"not all processes of {running.id} could be signalled: {exc}")
 
     def _launch(self, request: Message) -> None:
         name = {"id": request["id"], "attempt": request["attempt"]}
@@ -181,8 +195,11 @@ class Keeper:
 
     # Deaths.
 
-    def _see_to_deaths(self) -> None:
+    def _see_to_deaths(self, *, woken: bool) -> None:
         """Every child that has ended is reaped, except the main process of a tree that lives."""
+        if woken:
+            os.read(self._woken, 4096)
+        self._blind = False
         while True:
             for lingering in list(self._lingering.values()):
                 self._conclude_if_gone(lingering)
@@ -210,8 +227,10 @@ class Keeper:
             attempt.over = True
             self._conclude_if_gone(attempt)
             return
-        orphan = tree.read(pid)
-        owner = self._mains.get(orphan.session) if orphan is not None else None
+        owner = None
+        with contextlib.suppress(OSError):  # only its cost is at stake
+            orphan = tree.read(pid)
+            owner = self._mains.get(orphan.session) if orphan is not None else None
         if owner is not None:
             owner.add_cost(pid)
         else:
@@ -226,19 +245,37 @@ class Keeper:
         """
         if not attempt.over:
             return
-        if attempt.stray == "kill" or attempt.killed:
-            survivors = attempt.survivors(self._mains)
-            if survivors:
-                self._lingering[attempt.pid] = attempt
-                if attempt.killed or not attempt.stopping:
-                    for process in survivors:
-                        process.signal(signal.SIGKILL)
-                return
+        if (attempt.stray == "kill" or attempt.killed) and self._lives_on(attempt):
+            self._lingering[attempt.pid] = attempt
+            return
+        try:
+            result = read_result(attempt.directory) if attempt.is_callable else None
+        except OSError as exc:
+            self._miss(attempt, exc)
+            return
         outcome = attempt.reap()
-        result = read_result(attempt.directory) if attempt.is_callable else None
         del self._attempts[attempt.key], self._mains[attempt.pid]
         self._lingering.pop(attempt.pid, None)
         self._conclude(attempt.directory, outcome, result)
+
+    def _lives_on(self, attempt: Attempt) -> bool:
+        """Whether there is more than its main process; that is killed, unless it has its grace."""
+        try:
+            survivors = attempt.survivors(self._mains)
+            if attempt.killed or not attempt.stopping:
+                for process in survivors:
+                    process.signal(signal.SIGKILL)
+        except OSError as exc:
+            self._miss(attempt, exc)
+            return True
+        return bool(survivors)
+
+    def _miss(self, attempt: Attempt, why: OSError) -> None:
+        """Descriptors or memory lack.  What can't be seen is not gone: it is looked for again."""
+        if not self._blind:
+            _complain(f"attempt {attempt.number} of {attempt.id} can't be seen: {why}")
+        self._blind = True
+        self._lingering[attempt.pid] = attempt
 
     def _conclude(self, directory: str, outcome: Message, result: str | None) -> None:
         """On disk first: whoever asks later finds it, whatever becomes of the report."""
@@ -271,4 +308,6 @@ def _may_command(peer: socket.socket) -> bool:
 
 
 def _complain(text: str) -> None:
-    os.write(2, f"jobd keeper {os.getpid()}: {text}\n".encode(errors="backslashreplace"))
+    """In vain where the log can't be written: no job is to lose its keeper for that."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"jobd keeper {os.getpid()}: {text}\n".encode(errors="backslashreplace"))

@@ -25,7 +25,7 @@ RESULT = "result"  # JSON of the child: how a callable ended
 OUTCOME = "outcome"  # JSON of the keeper: how the process ended
 PART = ".part"  # a result or outcome that is not whole yet: room, allocated before the spawn
 
-CLAIM_BYTES = 256  # allocated before the spawn
+CLAIM_BYTES = 1024  # allocated before the spawn
 OUTCOME_BYTES = 4096  # allocated for one outcome
 RESULT_BYTES = 128 * 1024  # and for one result: 64 KiB of JSON, or a traceback, escaped
 

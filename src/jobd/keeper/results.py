@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from jobd.keeper.protocol import RESULT, RESULT_BYTES
 
+_UNTOLD = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 # Not all of them are there on every platform, nor is what they guard against.
 _FLAGS = os.O_RDONLY
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
@@ -21,11 +23,14 @@ def read_result(directory: str) -> str | None:
 def read_plain(path: str, bytes_max: int) -> str | None:
     """The text of a plain file of at most so many bytes; else None.
 
-    Never waits, as opening a FIFO would, and follows no link.
+    Never waits, as opening a FIFO would, and follows no link.  OSError where it can't be told
+    what is there, for want of descriptors, say.
     """
     try:
         fd = os.open(path, _FLAGS)
-    except OSError:
+    except OSError as exc:
+        if exc.errno in _UNTOLD:
+            raise
         return None
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -33,8 +38,6 @@ def read_plain(path: str, bytes_max: int) -> str | None:
         content = b""
         while len(content) <= bytes_max and (piece := os.read(fd, bytes_max + 1 - len(content))):
             content += piece
-    except OSError:
-        return None
     finally:
         os.close(fd)
     return content.decode("utf-8", "replace") if len(content) <= bytes_max else None

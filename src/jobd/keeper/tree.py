@@ -54,7 +54,7 @@ class Process:
         return self.state not in "ZX"
 
     def signal(self, number: int) -> None:
-        """To this process, never to one that has its number by now."""
+        """To this process, never to one that has its number by now.  OSError: could not look."""
         try:
             fd = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -70,10 +70,10 @@ class Process:
 
 
 def read(pid: int) -> Process | None:
-    """None: there is no such process."""
+    """None: there is no such process.  OSError where that can't be seen: it may well live."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     try:
         return Process(pid, os.read(fd, 4096))
@@ -116,11 +116,24 @@ def marker(pid: int) -> Marker | None:
 
 
 def environment(pid: int) -> list[bytes]:
-    """What the process was started with, `NAME=value` each; empty if that can't be read."""
+    """What the process was started with, `NAME=value` each; empty if it is gone, or another user's.
+
+    OSError where that can't be seen.
+    """
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return file.read().split(b"\0")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
+
+
+def children() -> list[int]:
+    """This process's own, those that have ended and were not waited for included."""
+    pid = os.getpid()
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(child) for child in file.read().split()]
+    except FileNotFoundError:  # no such thing on this system
         return []
 
 
@@ -136,5 +149,5 @@ def last_pid() -> int | None:
 def _all_pids() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:
+    except FileNotFoundError:  # no such thing on this system
         return []

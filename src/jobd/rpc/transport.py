@@ -22,9 +22,17 @@ class Peer(NamedTuple):
     pid: int
 
 
+class Kept(NamedTuple):
+    """A socket that listens, and what stood at its address when it was kept."""
+
+    fd: int
+    device: int
+    inode: int
+
+
 class Listener(Protocol):
     address: str
-    kept: int | None  # a descriptor; None too where others removed what stood at the address
+    kept: Kept | None  # None too where others removed what stood at the address
 
     @property
     def connections_max(self) -> int:
@@ -33,11 +41,11 @@ class Listener(Protocol):
     def check(self) -> None:
         """Raises SocketUnusable if `bind` would, and touches nothing."""
 
-    def bind(self, inherited: int | None = None) -> None:
+    def bind(self, inherited: Kept | None = None) -> None:
         """From now on connections are let in, and wait.  Raises SocketUnusable.
 
         `inherited`: what the image of this program before us had `kept`.  Where it has another
-        address it is closed for good, in favour of a new one.
+        address it is closed for good, in favour of a new one, and what it left there is removed.
         """
 
     async def serve(self, factory: Callable[[], asyncio.Protocol]) -> None:
@@ -50,7 +58,10 @@ class Listener(Protocol):
         """After an end of file: whether the peer has closed, and not just ceased to send."""
 
     def keep(self) -> None:
-        """After `aclose` connections are still let in, and wait for whoever inherits `kept`."""
+        """After `aclose` connections are still let in, and wait for whoever inherits `kept`.
+
+        OSError, and nothing has changed, where there is no descriptor for it.
+        """
 
     async def aclose(self) -> None:
         """Nobody can connect any more, unless told to `keep`.  Open connections stay so."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from jobd.errors import EXIT_RETRY, PeerFault, SocketUnusable
-from jobd.rpc.transport import CONNECTIONS_MAX, Peer
+from jobd.rpc.transport import CONNECTIONS_MAX, Kept, Peer
 
 assert sys.platform != "win32"
 
@@ -34,7 +34,7 @@ class UnixListener:
         self._socket: socket.socket | None = None  # bound, and not served yet
         self._server: asyncio.Server | None = None
         self._identity: tuple[int, int] | None = None
-        self.kept: int | None = None
+        self.kept: Kept | None = None
 
     @property
     def connections_max(self) -> int:
@@ -50,15 +50,17 @@ class UnixListener:
             with _opened(directory):
                 _standing(self.address)
 
-    def bind(self, inherited: int | None = None) -> None:
+    def bind(self, inherited: Kept | None = None) -> None:
         """A socket at the path, 0600."""
-        before = None if inherited is None else socket.socket(fileno=inherited)
-        if before is not None and _listens_at(before, self.address):
-            self._socket, self._identity = before, _identity(self.address)
+        if inherited is None:
+            self._bind()
+            return
+        before, identity = socket.socket(fileno=inherited.fd), (inherited.device, inherited.inode)
+        if _listens_at(before, self.address) and _identity(self.address) == identity:
+            self._socket, self._identity = before, identity
             return
         self._bind()
-        if before is not None:
-            _remove(before)
+        _remove(before, identity)
 
     def _bind(self) -> None:
         _check_length(self.address)
@@ -101,8 +103,9 @@ class UnixListener:
 
     def keep(self) -> None:
         assert self._server is not None, "serve first"
-        if _identity(self.address) == self._identity is not None:
-            self.kept = os.dup(self._server.sockets[0].fileno())
+        identity = _identity(self.address)
+        if identity is not None and identity == self._identity:
+            self.kept = Kept(os.dup(self._server.sockets[0].fileno()), *identity)
             self._identity = None  # it stays where it is
 
     async def aclose(self) -> None:
@@ -130,15 +133,17 @@ def _listens_at(sock: socket.socket, path: str) -> bool:
         sock.family == socket.AF_UNIX
         and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         and sock.getsockname() == path
-        and _identity(path) is not None
     )
 
 
-def _remove(sock: socket.socket) -> None:
-    """One that listened elsewhere: nobody is to wait there for an answer."""
+def _remove(sock: socket.socket, identity: tuple[int, int]) -> None:
+    """One that listened elsewhere: nobody is to wait there for an answer.
+
+    Only what the image before us left there: the path may be another's by now, or have always been.
+    """
     if sock.family == socket.AF_UNIX and isinstance(path := sock.getsockname(), str) and path:
         with contextlib.suppress(OSError):
-            if stat.S_ISSOCK(os.lstat(path).st_mode):
+            if _identity(path) == identity:
                 os.unlink(path)
     sock.close()
 

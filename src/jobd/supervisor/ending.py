@@ -18,9 +18,8 @@ from jobd.core.job import Ending
 from jobd.keeper import protocol
 from jobd.keeper.results import read_plain, read_result
 
-_FACTS: Final = {
-    "pid": int, "exit_code": int, "signal": str, "cpu_time": float, "max_rss": int,
-}  # fmt: skip
+_FACTS: Final = ("pid", "exit_code", "signal", "cpu_time", "max_rss")
+_BOUNDS: Final = {"pid": 1 << 22, "exit_code": 1 << 32, "max_rss": 1 << 62}
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 
@@ -44,13 +43,24 @@ def _is_ours(outcome: Mapping[str, Any]) -> bool:
     """Whether every fact is there, or may be missing, and of its kind."""
     return (
         isinstance(outcome.get("callable"), bool)
+        and "exit_code" in outcome
         and isinstance(outcome.get("spawn", ""), str)
-        and isinstance(outcome.get("ended_at"), float)
+        and _is_time(outcome.get("ended_at"))
+        and (outcome.get("cpu_time") is None or _is_time(outcome["cpu_time"]))
+        and (outcome.get("signal") is None or _is_name(outcome["signal"]))
         and all(
-            outcome.get(name) is None or isinstance(outcome[name], kind)
-            for name, kind in _FACTS.items()
+            outcome.get(name) is None or (type(outcome[name]) is int and 0 <= outcome[name] <= most)
+            for name, most in _BOUNDS.items()
         )
     )
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value) and value >= 0
+
+
+def _is_name(value: Any) -> bool:
+    return type(value) is str and re.fullmatch(r"SIG[A-Z0-9+]{1,12}", value) is not None
 
 
 def ending_of(outcome: Mapping[str, Any], result: str | None) -> Ending:

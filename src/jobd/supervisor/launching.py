@@ -36,7 +36,10 @@ class Places(OutputPlaces):
         super().__init__(log_dir)
         self.state_dir = os.path.abspath(state_dir)
         self.attempts = f"{self.state_dir}/attempts"
-        self.probe = f"{self.attempts}/probe"  # no attempt's: those have a number
+        # No attempt's, which has a number, and no job's, which begins with two characters.
+        self.probe = {
+            "directory": f"{self.attempts}/probe", "output": f"{self.outputs}/probe/stdout",
+        }  # fmt: skip
         home = os.path.expanduser("~")
         self.home = home if os.path.isdir(home) else "/"
 
@@ -63,7 +66,7 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
     return {
         "request": "launch", "id": effect.id, "attempt": effect.attempt, "directory": directory,
         "program": program, "argv": argv, "env": env, "cwd": cwd, "call": text,
-        "timeout": effect.policy.timeout, "stray": settings.stray,
+        "timeout": effect.policy.timeout, "stray": settings.stray, "probe": places.probe,
         "stdout": places.output(effect.id, effect.attempt, "stdout"),
         "stderr": places.output(effect.id, effect.attempt, "stderr"),
     }  # fmt: skip

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from jobd import descriptors
-from jobd.errors import CannotStart
+from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import main as keeper_main
 from jobd.keeper import protocol
 
@@ -53,7 +53,8 @@ class Link(asyncio.Protocol):
         except TimeoutError:
             self.close()
             raise CannotStart(
-                "the keeper of this state directory does not answer; end it, and its jobs with it"
+                "the keeper of this state directory does not answer; end it, and its jobs with it",
+                exit_code=EXIT_RETRY,  # one that was stopped may go on
             ) from None
         except ConnectionError:
             return False
@@ -149,6 +150,11 @@ def reach(state_dir: str) -> socket.socket | None:
         connection.close()
         raise
     return connection
+
+
+def stands(state_dir: str) -> bool:
+    """Whether the keeper's socket is still where the next daemon looks for it."""
+    return os.path.lexists(f"{state_dir}/{protocol.SOCKET}")
 
 
 def start(

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ assert sys.platform != "win32"
 
 log = logging.getLogger(__name__)
 
+SETTLING_S: Final = 5.0  # that a start waits; what can't be ended by then holds nobody else back
+PONG_S: Final = 5.0  # for a sign of life, from a keeper that may have much to do
 KEEPER_GOES_S: Final = 5.0  # once it has nothing left; a few ms is what it takes
 TRY_AGAIN_S: Final = 1.0  # after a keeper that could not be started
 
@@ -72,22 +75,24 @@ class Supervisor:
         self._link: link.Link | None = None
         self._unsent: list[dict[str, Any]] = []  # while there is no keeper
         self._probing = False
+        self._pong = asyncio.Event()
         self._strangers: set[tuple[str, int]] = set()  # the keeper has them, the journal has not
+        self._closing = threading.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
         self._fault: BaseException | None = None  # of a task that nobody awaits
         self._failed = asyncio.Event()
 
     async def start(self, running: Sequence[Job]) -> None:
-        """Every one of `running` is then either live or reported.  Once, before any effect.
+        """Every one of `running` is then live, reported, or about to be.  Once, before any effect.
 
         Raises CannotStart if the keeper that has them can't be talked to.
         """
-        make_private(self._places.attempts)
-        make_private(os.path.dirname(self._keeper_log))
         with contextlib.suppress(OSError):  # elsewhere: orphans of a dead keeper go to init
             linux.set_child_subreaper()
         try:
+            make_private(self._places.attempts)
+            make_private(os.path.dirname(self._keeper_log))
             keeper = await self._connect()
         except OSError as exc:
             raise CannotStart(f"can't start the keeper: {exc}", exit_code=EXIT_RETRY) from exc
@@ -99,7 +104,7 @@ class Supervisor:
             self._send({"request": "kill", "id": id, "attempt": attempt})
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
-        await self._settle(orphans)
+        await asyncio.wait([self._spawn(self._settle(orphans))], timeout=SETTLING_S)
         self._watch_orphans()
         keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
         await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
@@ -124,13 +129,30 @@ class Supervisor:
                 self._outputs.forget(effect.id)
             case Probe():
                 self._probing = True
-                self._send({"request": "probe", "directory": self._places.probe})
+                self._send({"request": "probe", **self._places.probe})
 
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
         await self._failed.wait()
         assert self._fault is not None
         raise self._fault
+
+    async def alive(self) -> None:
+        """The keeper answers, and the next daemon will find it.  Raises CannotStart."""
+        if self._link is None:
+            return  # it died; the next daemon can start another one as well
+        if (self._live or self._strangers) and not link.stands(self._places.state_dir):
+            raise CannotStart(
+                f"{protocol.SOCKET} was removed from {self._places.state_dir}: the next program "
+                "could not reach the keeper, and would interrupt its jobs; wait until none runs"
+            )
+        self._pong.clear()
+        self._send({"request": "ping"})
+        try:
+            async with asyncio.timeout(PONG_S):
+                await self._pong.wait()
+        except TimeoutError:
+            raise CannotStart(f"the keeper does not answer within {PONG_S:.0f} s") from None
 
     def pid(self, id: str) -> int | None:
         """Of the live attempt's main process."""
@@ -153,6 +175,7 @@ class Supervisor:
             while self._live:
                 self._emptied.clear()
                 await self._emptied.wait()
+        self._closing.set()
         for task in self._tasks:
             task.cancel()
         keeper, self._link = self._link, None
@@ -221,6 +244,8 @@ class Supervisor:
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
                 log.warning("no_room id=%s attempt=%s why=%r", id, attempt, why)
                 self._ended(id, attempt, None, want=why)
+            case {"report": "pong"}:
+                self._pong.set()
             case {"report": "probed", "why": why}:
                 self._probed(why)
             case {"report": "taken", "id": id, "attempt": attempt}:
@@ -259,7 +284,11 @@ class Supervisor:
         self._spawn(self._recover())
 
     async def _recover(self) -> None:
-        """What the dead keeper had is settled; only then is there a new one, and new starts."""
+        """What the dead keeper had is settled, and there is a new one.
+
+        None of the old ones lives when the first attempt is settled, and each attempt is reported
+        when nothing of it lives: so what can't be ended holds back its own job alone.
+        """
         dead, self._link = self._link, None
         assert dead is not None
         self._probed("the keeper died")
@@ -270,7 +299,7 @@ class Supervisor:
         await _gone(dead)
         dead.release()
         await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
-        await self._settle(orphans)
+        self._spawn(self._settle(orphans))
         self._watch_orphans()
         while True:
             try:
@@ -283,10 +312,14 @@ class Supervisor:
                 return
 
     async def _settle(self, orphans: Sequence[settling.Orphan]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def tell(orphan: settling.Orphan, ending: Ending | None) -> None:
+            marker = orphan.marker
+            loop.call_soon_threadsafe(self._ended, marker.id, marker.attempt, ending)
+
         if orphans:
-            settled = await asyncio.to_thread(settling.settle, orphans)
-            for orphan, ending in settled.items():
-                self._ended(orphan.marker.id, orphan.marker.attempt, ending)
+            await asyncio.to_thread(settling.settle, orphans, tell, self._closing)
 
     def _orphan(self, id: str, attempt: int, *, this_boot: bool = True) -> settling.Orphan:
         marker = tree.Marker(self._settings().socket, id, attempt)
@@ -309,10 +342,11 @@ class Supervisor:
         else:
             self._link.send(message)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -18,13 +18,16 @@ from jobd.supervisor.settings import LaunchSettings
 
 class Supervision(Protocol):
     async def start(self, running: Sequence[Job]) -> None:
-        """Every one of `running` is then either live or reported.  Once, before any effect."""
+        """Every one of `running` is then live, reported, or about to be.  Once, before effects."""
 
     def act(self, effect: Effect) -> None:
         """Begins to carry out.  Never waits."""
 
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
+
+    async def alive(self) -> None:
+        """Raises CannotStart where the next daemon would not get what runs."""
 
     def pid(self, id: str) -> int | None:
         """Of the live attempt's main process."""

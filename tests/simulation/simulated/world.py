@@ -284,8 +284,8 @@ class World:
         await self._store.append(seq, kept, promised_bytes)
         self._store.due(self.engine.live_bytes)
 
-    def has_room(self, size_bytes: int, *, compacting: bool = False) -> bool:
-        return self._store.has_room(size_bytes, compacting=compacting)
+    def has_room(self, size_bytes: int, **how: Any) -> bool:
+        return self._store.has_room(size_bytes, **how)
 
     def _announce(self, facts: Sequence[Fact]) -> None:
         self.promises.announced(facts)
