@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 SIMULATION = ("tests/simulation",)
 SETTLING = "tests/supervisor/test_settling.py"
+DISBELIEF = "tests/supervisor/test_disbelief.py"
 TREES = "tests/supervisor/test_trees.py"
 BROKEN_HOST = "tests/supervisor/test_broken_host.py"
 HANDOVER = "tests/test_handover.py"
@@ -103,7 +104,7 @@ MUTANTS = [
         "attempt started before the last one settled", "src/jobd/supervisor/settling.py",
         "            _tell_of_the_dead(waiting, alive, tell)\n",
         "            _tell_of_the_dead(waiting, {}, tell)\n",
-        (f"{SETTLING}::test_daemon_and_keeper_killed_together_leave_nothing_running",),
+        (f"{DISBELIEF}::test_an_attempt_whose_files_are_gone_did_run_if_its_process_lives",),
     ),
     Mutant(
         "two may claim an attempt", "src/jobd/keeper/files.py",
