@@ -79,11 +79,12 @@ class SmallDisk:
     def _make_ext4(self, image: Path) -> None:
         if os.geteuid() != 0:
             pytest.skip("only root can mount an ext4")
-        if shutil.which("mkfs.ext4") is None:
+        mkfs = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        if mkfs is None:
             pytest.skip("mkfs.ext4 is not installed here")
         with image.open("wb") as file:
             file.truncate(SIZE_BYTES)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([mkfs, "-q", "-m", "0", image], check=True, stdout=subprocess.DEVNULL)
 
     def _mount(self, user: str, script: str) -> None:
         unshare = shutil.which("unshare")
