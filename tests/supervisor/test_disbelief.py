@@ -34,6 +34,16 @@ async def restarted(world, *jobs, boot_id="this"):
     await world.supervisor.start(jobs)
 
 
+async def launched_with_a_stray(world):
+    """The pid of a process that left the session of its job."""
+    script = "(setsid sh -c 'echo $$ > stray; exec sleep 600' &); sleep 600"
+    world.launch("sh", "-c", script, cwd=str(world.home))
+    await world.pid()
+    file = world.home / "stray"
+    await world.until(lambda: file.exists() and file.read_text())
+    return int(file.read_text())
+
+
 @pytest.fixture
 def frozen(world):
     """Stops the keeper, so that it neither writes nor tells, and kills it when called again."""
@@ -66,16 +76,12 @@ def test_an_attempt_whose_files_are_gone_did_run_if_its_process_lives(run, world
 def test_processes_are_known_by_the_socket_that_they_were_started_with(run, world):
     async def act():
         await world.supervisor.start([])
-        script = "(setsid sh -c 'echo $$ > stray; exec sleep 600' &); sleep 600"
-        world.launch("sh", "-c", script, cwd=str(world.home))
-        await world.pid()
-        stray = world.home / "stray"
-        await world.until(lambda: stray.exists() and stray.read_text())
+        stray = await launched_with_a_stray(world)
         world.options["socket"] = str(world.home / "another.sock")
         await restarted(world, world.job())
         os.kill(world.keeper_pid(), signal.SIGKILL)
         assert (await world.ending()).kind == "interrupted"
-        assert not living(int(stray.read_text()))
+        assert not living(stray)
         await world.supervisor.aclose(leave=False)
 
     run(act())
@@ -227,11 +233,7 @@ def test_what_cannot_be_ended_holds_back_its_own_attempt_alone(tmp_path):
 def test_a_keeper_without_descriptors_tells_of_no_end_until_it_sees(run, world):
     async def act():
         await world.supervisor.start([])
-        script = "(setsid sh -c 'echo $$ > stray; exec sleep 600' &); sleep 600"
-        world.launch("sh", "-c", script, cwd=str(world.home))
-        await world.pid()
-        stray = world.home / "stray"
-        await world.until(lambda: stray.exists() and stray.read_text())
+        stray = await launched_with_a_stray(world)
         keeper = world.keeper_pid()
         before = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
         resource.prlimit(keeper, resource.RLIMIT_NOFILE, (3, before[1]))  # poll takes two
@@ -240,7 +242,7 @@ def test_a_keeper_without_descriptors_tells_of_no_end_until_it_sees(run, world):
         assert not world.reports
         resource.prlimit(keeper, resource.RLIMIT_NOFILE, before)
         assert (await world.ending()).signal == "SIGKILL"
-        assert not living(int(stray.read_text()))
+        assert not living(stray)
         await world.supervisor.aclose(leave=False)
 
     run(act())
