@@ -164,7 +164,7 @@ def without_descriptors():
     limit(lift=True)
 
 
-def test_processes_that_cannot_be_seen_are_not_gone(tmp_path, without_descriptors):
+def test_processes_that_cannot_be_seen_are_not_gone(tmp_path, without_descriptors, caplog):
     marker = tree.Marker(str(tmp_path), ID, 1)
     env = {protocol.SOCKET_PATH: marker.socket, protocol.JOB_ID: ID, protocol.ATTEMPT: "1"}
     (tmp_path / "claim").touch()
@@ -176,7 +176,9 @@ def test_processes_that_cannot_be_seen_are_not_gone(tmp_path, without_descriptor
             target=settle, args=([orphan], lambda *what: told.append(what), stop)
         )
         settling.start()
-        settling.join(0.3)
+        while "attempts_not_seen" not in caplog.text:
+            settling.join(0.005)
+            assert settling.is_alive()
         assert not told
         without_descriptors(lift=True)
         settling.join(15)

@@ -69,19 +69,28 @@ def settle(orphans: Iterable[Orphan], tell: Tell, stop: threading.Event) -> None
     waiting: dict[Orphan, Trace] = {}
     looks = 0
     while (unread or waiting) and not stop.is_set():
+        unread = [orphan for orphan in unread if not _was_read(orphan, waiting, tell)]
         try:
-            while unread:
-                _read(unread[-1], waiting, tell)
-                unread.pop()
             alive = _living(waiting)
             _tell_of_the_dead(waiting, alive, tell)
             _kill(process for processes in alive.values() for process in processes)
         except OSError as exc:  # what can't be seen is not gone
             log.warning("attempts_not_seen why=%r", str(exc))
             stop.wait(PATIENCE_MS / 1000)
+        if unread:
+            stop.wait(PATIENCE_MS / 1000)
         looks += 1
         if waiting and looks % 10 == 0:
             log.warning("outlived_sigkill pids=%s", sorted(_pids(waiting)))
+
+
+def _was_read(orphan: Orphan, waiting: dict[Orphan, Trace], tell: Tell) -> bool:
+    try:
+        _read(orphan, waiting, tell)
+    except OSError as exc:  # what can't be read is not gone
+        log.warning("attempts_not_seen why=%r", str(exc))
+        return False
+    return True
 
 
 def _read(orphan: Orphan, waiting: dict[Orphan, Trace], tell: Tell) -> None:

@@ -331,10 +331,13 @@ class Supervisor:
         Also at a start: an upgrade keeps the children, and forgets what was known of them.
         """
         own = os.getpid()
-        for process in tree.scan().values():
-            if process.parent == own and tree.marker(process.pid) is not None:
-                fd = os.pidfd_open(process.pid)
-                asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
+        try:
+            for process in tree.scan().values():
+                if process.parent == own and tree.marker(process.pid) is not None:
+                    fd = os.pidfd_open(process.pid)
+                    asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
+        except OSError as exc:  # they stay unreaped, which costs no more than their numbers
+            log.warning("orphans_not_watched why=%r", str(exc))
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._link is None:
