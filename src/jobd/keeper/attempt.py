@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 
-from jobd.keeper import files, posix, tree
+from jobd.keeper import files, limits, members, posix, tree
 from jobd.keeper.protocol import ATTEMPT, DEADLINE, JOB_ID, SOCKET_PATH, VERSION
 
 assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection
 
+    from jobd.keeper.cgroup import Group, Groups
     from jobd.keeper.protocol import Message
+    from jobd.keeper.tree import Process
 
-# A process that is younger than this and whose pid is at most so far below the newest one can
-# only have descendants in between: within that time no machine goes through all pids.
-YOUNG_S = 0.2
-NEAR_PIDS = 512
 MESSAGE_MAX = 600  # characters
+STRAYS_MAX = 100  # pids that an outcome tells of: it has to fit into its room
 PROBE_FDS = 8  # more than a start takes, with those of `subprocess`
 
 
 class Attempt:
     __slots__ = (
-        "born", "cpu_s", "directory", "id", "is_callable", "killed", "marker", "max_rss", "number",
-        "over", "pid", "start_ticks", "started_at", "stderr", "stdout", "stopping", "stray",
+        "cpu_s", "directory", "group", "id", "is_callable", "killed", "limit", "marker", "max_rss",
+        "members", "meter", "number", "over", "pid", "start_ticks", "started_at", "stderr",
+        "stdout", "stopping", "stray",
     )  # fmt: skip
 
-    def __init__(self, launch: Message, pid: int) -> None:
+    def __init__(self, launch: Message, pid: int, group: Group | None) -> None:
         self.id: str = launch["id"]
         self.number: int = launch["attempt"]
         self.marker = tree.Marker(launch["env"][SOCKET_PATH], self.id, self.number)
@@ -43,11 +44,17 @@ class Attempt:
         self.is_callable: bool = launch["call"] is not None
         self.pid = pid
         self.started_at = time.time()
-        self.born = time.monotonic()
         self.start_ticks: int | None = None
         with contextlib.suppress(OSError):  # the marker tells, where this can't be seen
             process = tree.read(pid)
             self.start_ticks = process.started if process else None
+        self.group = group
+        self.members = (
+            members.Related(pid, self.start_ticks, self.marker, sweeping=self.stray == "kill")
+            if group is None else members.Confined(group)
+        )  # fmt: skip
+        self.meter = limits.Meter(launch.get("limits") or {}, group)
+        self.limit: str | None = None  # for which it was killed
         self.stopping = False
         self.killed = False
         self.over = False  # its main process has ended, and is not reaped yet
@@ -60,45 +67,30 @@ class Attempt:
 
     # Its processes.
 
-    def signal(self, number: int, mains: Mapping[int, Attempt]) -> None:
-        """To the whole tree: the group at once, so that nobody forks away from under it."""
-        with contextlib.suppress(PermissionError):  # all of them another user's by setuid
+    def signal(self, number: int, mains: Collection[int]) -> None:
+        """To the whole tree.  OSError where somebody can't be seen now."""
+        # The session's group at once, so that nobody forks away from under it.  It fails where all
+        # of them are another user's by setuid, or there is no such group yet.
+        with contextlib.suppress(PermissionError, ProcessLookupError):
             os.killpg(self.pid, number)
-        for process in self.processes(mains):
+        if number == signal.SIGKILL and self.group is not None and self.group.kill():
+            return
+        for process in self.members.processes(mains):
             if process.living and process.group != self.pid:
                 process.signal(number)
 
-    def survivors(self, mains: Mapping[int, Attempt]) -> list[tree.Process]:
+    def survivors(self, mains: Collection[int]) -> list[Process]:
         """Who lives on although the main process has ended.  Reaps the dead among its orphans.
 
         OSError where that can't be seen now.
         """
-        if self._is_last_child():
-            # Only the dead are left, and mostly that is the main process alone.
-            pids: Iterable[int] | None = tree.children()
-        else:
-            pids = self._possible_pids()
         living = []
-        for process in self.processes(mains, pids):
+        for process in self.members.rest(mains):
             if process.living:
                 living.append(process)
             elif process.parent == os.getpid() and process.pid != self.pid:
                 self.add_cost(process.pid)
         return living
-
-    def processes(
-        self, mains: Mapping[int, Attempt], pids: Iterable[int] | None = None
-    ) -> list[tree.Process]:
-        """The attempt's whole tree, as it is now; `pids` are the only ones to look at."""
-        found = tree.scan(pids)
-        keeper = os.getpid()
-        roots = [
-            process.pid
-            for process in found.values()
-            if process.parent == keeper
-            and (process.pid == self.pid if process.pid in mains else self._owns(process, mains))
-        ]
-        return tree.descendants(roots, found)
 
     def add_cost(self, orphan: int) -> None:
         """Reaps a dead orphan of this attempt, on its account."""
@@ -106,43 +98,15 @@ class Attempt:
         self.cpu_s += usage.ru_utime + usage.ru_stime
         self.max_rss = max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss))
 
-    def _owns(self, orphan: tree.Process, mains: Mapping[int, Attempt]) -> bool:
-        """Whether an orphan that the kernel gave to the keeper comes from this attempt."""
-        if self.pid in (orphan.session, orphan.group):
-            return True
-        marker = tree.marker(orphan.pid)
-        if marker is not None:
-            return marker == self.marker
-        # It left the session with an environment of its own.  Nobody else can be its origin
-        # if this attempt is the only one; with several it stays until the last of them ends.
-        alone = len(mains) == 1 and self.stray == "kill"
-        return alone and self.start_ticks is not None and orphan.started >= self.start_ticks
-
-    def _is_last_child(self) -> bool:
-        """Whether the keeper has no living child at all: then nothing can be left of the tree.
-
-        Asked for children that stopped, the kernel ignores the dead ones, and says ECHILD when
-        there are no others.  So a plain job, alone, costs no look at /proc.
-        """
-        try:
-            os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return True
-        return False
-
-    def _possible_pids(self) -> Iterable[int] | None:
-        """The only numbers that its descendants can have; None: any."""
-        if time.monotonic() - self.born > YOUNG_S:
-            return None
-        last = tree.last_pid()
-        if last is None or not self.pid <= last <= self.pid + NEAR_PIDS:
-            return None
-        return range(self.pid + 1, last + 1)
+    def measure(self, mains: Collection[int]) -> str | None:
+        """The limit that its tree goes beyond, if any.  OSError where that can't be seen now."""
+        return self.meter.exceeded(self.members.soon(mains), self.cpu_s)
 
     # Its end.
 
-    def reap(self) -> Message:
+    def reap(self, mains: Collection[int]) -> Message:
         """The outcome of the attempt; from now on its pid may be another's."""
+        strays = self._strays(mains)
         _, status, usage = os.wait4(self.pid, 0)
         return {
             "version": VERSION,
@@ -152,17 +116,39 @@ class Attempt:
             "started_at": self.started_at,
             "ended_at": time.time(),
             "exit_code": posix.exit_code(status),
-            "signal": posix.exit_signal(status),
-            "cpu_time": round(usage.ru_utime + usage.ru_stime + self.cpu_s, 6),
+            "signal": (ended_by := posix.exit_signal(status)),
+            "limit": self.limit or self._kernel_limit(ended_by),
+            "strays": strays,
+            "cpu_time": round(self._cpu_s(usage.ru_utime + usage.ru_stime), 6),
             "max_rss": max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss)),
             "stdout_bytes": files.size(self.stdout),
             "stderr_bytes": files.size(self.stderr),
             "callable": self.is_callable,
         }
 
+    def _strays(self, mains: Collection[int]) -> list[int]:
+        """Who may be left over of it, to be told of: never passed over, and not guessed at."""
+        if self.stray == "leave":
+            return []
+        with contextlib.suppress(OSError):
+            return self.members.unknown(mains)[:STRAYS_MAX]
+        return []
 
-def launch(message: Message) -> Attempt:
-    """Starts what the message says, once: claim, room, files, spawn.
+    def _cpu_s(self, reaped_s: float) -> float:
+        if self.group is not None:
+            with contextlib.suppress(OSError):
+                return self.group.cpu_s()
+        return reaped_s + self.cpu_s
+
+    def _kernel_limit(self, ended_by: str | None) -> str | None:
+        """The limit for which the kernel ended it, where that was quicker than a measurement."""
+        if self.group is not None and ended_by is not None and self.group.ran_out_of_memory():
+            return "memory"
+        return "cpu_time" if ended_by == "SIGXCPU" and self.meter.limits_cpu else None
+
+
+def launch(message: Message, groups: Groups | None = None) -> Attempt:
+    """Starts what the message says, once: claim, room, files, group, spawn.
 
     Raises Taken, NoRoom (neither leaves anything behind) and SpawnFailed.
     """
@@ -172,17 +158,21 @@ def launch(message: Message) -> Attempt:
     except OSError as exc:
         raise _refusal(message, exc) from None
     opened = [claim]
+    group = None
     try:
         files.prepare(directory, claim, message["call"])
         files.sign(claim, message["env"][SOCKET_PATH])
         opened.append(files.open_output(message["stdout"]))
         opened.append(files.open_output(message["stderr"]))
-        pid = posix.spawn(
-            message["program"], message["argv"], _environment(message),
-            cwd=message["cwd"], stdout=opened[1], stderr=opened[2],
-        )  # fmt: skip
+        with contextlib.ExitStack() as inside:
+            group = _entered(message, groups, inside)
+            pid = posix.spawn(
+                message["program"], message["argv"], _environment(message), cwd=message["cwd"],
+                stdout=opened[1], stderr=opened[2],
+                before_exec=limits.before_exec(message.get("limits") or {}),
+            )  # fmt: skip
         # From here on it runs, and whatever fails, nobody may be told otherwise.
-        attempt = Attempt(message, pid)
+        attempt = Attempt(message, pid, group)
         # A claim that can't be signed still holds: who settles it knows the processes by their
         # marker.
         with contextlib.suppress(OSError):
@@ -191,11 +181,31 @@ def launch(message: Message) -> Attempt:
                 started_at=attempt.started_at,
             )  # fmt: skip
         return attempt
-    except OSError as exc:
-        raise _refusal(message, exc) from None
+    except (OSError, posix.SpawnFailed) as exc:
+        if group is not None:
+            group.remove()
+        raise exc if isinstance(exc, posix.SpawnFailed) else _refusal(message, exc) from None
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _entered(message: Message, groups: Groups | None, inside: contextlib.ExitStack) -> Group | None:
+    """The attempt's group, in which the keeper is until `inside` ends; None: there is none.
+
+    What lacks for a group is no reason not to run: there is another way to know the members.
+    """
+    if groups is None:
+        return None
+    with contextlib.suppress(OSError):
+        group = groups.make(os.path.basename(message["directory"]), message.get("limits") or {})
+        try:
+            inside.enter_context(group.entered())
+        except OSError:
+            group.remove()
+            raise
+        return group
+    return None
 
 
 def probe(directory: str, output: str) -> str | None:

@@ -8,16 +8,18 @@ neither a daemon nor a running attempt.  It holds no descriptor per attempt, and
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import socket
 import sys
+import time
 from collections import deque
 
 from jobd.keeper import attempt as attempts
-from jobd.keeper import files, posix, tree
-from jobd.keeper.protocol import VERSION, Garbled, Lines, encode
+from jobd.keeper import cgroup, files, limits, posix, tree
+from jobd.keeper.protocol import KEEPER, VERSION, Garbled, Lines, encode
 from jobd.keeper.results import read_result
 
 assert sys.platform != "win32"
@@ -44,6 +46,9 @@ class Keeper:
         self._mains: dict[int, Attempt] = {}  # the same, by pid
         self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
         self._blind = False  # somebody could not be seen, and is to be looked for again
+        self._metered: dict[int, Attempt] = {}  # whose tree is measured while it runs
+        self._measure_at = 0.0  # by the monotonic clock
+        self._groups = cgroup.find(os.environ.get(KEEPER, ""))
         self._woken = _wake_on_child()
 
     def run(self) -> None:
@@ -52,6 +57,8 @@ class Keeper:
             ready = self._wait()
             if self._woken in ready or self._blind:
                 self._see_to_deaths(woken=self._woken in ready)
+            if self._metered:
+                self._measure()
             if self._daemon is not None and self._daemon.fileno() in ready:
                 self._receive(self._daemon)
             for _ in range(min(REQUESTS_A_TURN, len(self._requests))):
@@ -62,6 +69,8 @@ class Keeper:
             # Only now that the last one was seen to go: there is one daemon at a time, and a
             # second one waits in the listener's queue.
             if not self._accept() and not self._attempts:
+                if self._groups is not None:
+                    self._groups.close()
                 return
 
     def _wait(self) -> set[int]:
@@ -73,9 +82,16 @@ class Keeper:
         else:
             writing = select.POLLOUT if self._unsent else 0
             poll.register(self._daemon, select.POLLIN | writing)
+        return {fd for fd, _ in poll.poll(self._wait_ms())}
+
+    def _wait_ms(self) -> int | None:
+        """Until something is to be done by itself; None: nothing is."""
+        if self._requests:
+            return 0
+        if self._metered:
+            return max(0, math.ceil((self._measure_at - time.monotonic()) * 1000))
         # Who could not be seen is looked for again: no death need come.
-        wait_ms = 0 if self._requests else LOOK_AGAIN_MS if self._blind else None
-        return {fd for fd, _ in poll.poll(wait_ms)}
+        return LOOK_AGAIN_MS if self._blind else None
 
     # The daemon.
 
@@ -154,6 +170,8 @@ class Keeper:
             self._launch(request)
         elif what == "settle":
             files.discard(request["directory"])
+            if self._groups is not None:
+                self._groups.discard(os.path.basename(request["directory"]))
         elif what == "probe":
             why = attempts.probe(request["directory"], request["output"])
             self._report({"report": "probed", "why": why})
@@ -179,7 +197,7 @@ class Keeper:
     def _launch(self, request: Message) -> None:
         name = {"id": request["id"], "attempt": request["attempt"]}
         try:
-            attempt = attempts.launch(request)
+            attempt = attempts.launch(request, self._groups)
         except files.Taken:
             self._report({"report": "taken", **name})
         except files.NoRoom as exc:
@@ -188,10 +206,30 @@ class Keeper:
             self._conclude(request["directory"], attempts.failed(request, exc), None)
         else:
             self._attempts[attempt.key] = self._mains[attempt.pid] = attempt
+            if not attempt.meter.idle:
+                self._metered[attempt.pid] = attempt
             self._report({
                 "report": "launched", **name,
                 "pid": attempt.pid, "started_at": attempt.started_at,
             })  # fmt: skip
+
+    # Limits.
+
+    def _measure(self) -> None:
+        """Whoever goes beyond its limits is killed, and its outcome says why."""
+        now = time.monotonic()
+        if now < self._measure_at:
+            return
+        for pid, attempt in list(self._metered.items()):
+            try:
+                attempt.limit = attempt.measure(self._mains)
+            except OSError:  # descriptors or memory lack: it is measured again
+                continue
+            if attempt.limit is not None:
+                attempt.killed = True
+                self._signal(attempt, signal.SIGKILL)
+                del self._metered[pid]
+        self._measure_at = time.monotonic() + limits.LOOK_S
 
     # Deaths.
 
@@ -199,6 +237,8 @@ class Keeper:
         """Every child that has ended is reaped, except the main process of a tree that lives."""
         if woken:
             os.read(self._woken, 4096)
+            if self._groups is not None:
+                self._groups.discard_left()
         self._blind = False
         while True:
             for lingering in list(self._lingering.values()):
@@ -253,18 +293,18 @@ class Keeper:
         except OSError as exc:
             self._miss(attempt, exc)
             return
-        outcome = attempt.reap()
+        outcome = attempt.reap(self._mains)
         del self._attempts[attempt.key], self._mains[attempt.pid]
         self._lingering.pop(attempt.pid, None)
+        self._metered.pop(attempt.pid, None)
         self._conclude(attempt.directory, outcome, result)
 
     def _lives_on(self, attempt: Attempt) -> bool:
         """Whether there is more than its main process; that is killed, unless it has its grace."""
         try:
             survivors = attempt.survivors(self._mains)
-            if attempt.killed or not attempt.stopping:
-                for process in survivors:
-                    process.signal(signal.SIGKILL)
+            if survivors and (attempt.killed or not attempt.stopping):
+                attempt.signal(signal.SIGKILL, self._mains)
         except OSError as exc:
             self._miss(attempt, exc)
             return True

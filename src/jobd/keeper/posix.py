@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -10,8 +11,14 @@ import sys
 
 assert sys.platform != "win32"
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
+OOM_SCORE_MORE = 200  # thousandths of the machine's memory, as if the job had so much more
+OOM_SCORE_MAX = 1000
 
 
 class SpawnFailed(Exception):
@@ -24,21 +31,25 @@ class SpawnFailed(Exception):
 
 
 def spawn(
-    program: str, argv: list[str], env: dict[str, str], *, cwd: str, stdout: int, stderr: int
-) -> int:
+    program: str, argv: list[str], env: dict[str, str], *, cwd: str, stdout: int, stderr: int,
+    before_exec: Callable[[], None] | None = None,
+) -> int:  # fmt: skip
     """The pid of a process in a session of its own: /dev/null (the keeper's own descriptor 0)
     as input, three descriptors, no signal blocked, ignored or caught.
 
     Raises SpawnFailed; and OSError if only something lacks, so that it may be tried again.
 
     This is vfork underneath.  `posix_spawn` is quicker by some 100 µs, but glibc's leaves
-    signals 32 and 33 ignored in what it starts (docs/decisions/0002-keeper.md).
+    signals 32 and 33 ignored in what it starts (docs/decisions/0002-keeper.md).  With
+    `before_exec`, which runs in the child, it is a full fork: of a small process, without threads.
     """
     try:
         process = subprocess.Popen(
             argv, executable=program, env=env, cwd=cwd, stdin=0, stdout=stdout, stderr=stderr,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=before_exec,  # noqa: PLW1509 no threads here
         )  # fmt: skip
+    except subprocess.SubprocessError:  # all that it says of `before_exec`
+        raise SpawnFailed(f"{program}: its limits can't be set here", None) from None
     except OSError as exc:
         if exc.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
             raise
@@ -48,7 +59,17 @@ def spawn(
     except ValueError as exc:  # a NUL, or a `=` in a name: the edge has let it through
         raise SpawnFailed(f"{program}: {exc}", NOT_EXECUTABLE) from None
     process.returncode = 0  # reaped by number here, not by this object
+    _offer_to_oom_killer(process.pid)
     return process.pid
+
+
+def _offer_to_oom_killer(pid: int) -> None:
+    """If the machine runs out of memory, the kernel takes a job before what keeps it."""
+    # Gone by now, another user's by setuid, or no such thing here.
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "r+b") as file:
+        wanted = min(int(file.read()) + OOM_SCORE_MORE, OOM_SCORE_MAX)
+        file.seek(0)
+        file.write(b"%d" % wanted)
 
 
 def probe() -> None:

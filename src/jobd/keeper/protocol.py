@@ -37,6 +37,8 @@ ATTEMPT = "JOBD_ATTEMPT"
 DEADLINE = "JOBD_DEADLINE"  # and this, if they have a timeout: seconds since the epoch
 # And the keeper carries this: the state directory that it serves.
 KEEPER = "JOBD_KEEPER"
+# "off" in the daemon's environment, which tells its keeper: no control groups are made.
+CGROUPS = "JOBD_CGROUPS"
 
 
 class Garbled(Exception):
