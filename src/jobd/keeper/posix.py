@@ -13,7 +13,7 @@ assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -44,10 +44,11 @@ def spawn(
     `before_exec`, which runs in the child, it is a full fork: of a small process, without threads.
     """
     try:
-        process = subprocess.Popen(
-            argv, executable=program, env=env, cwd=cwd, stdin=0, stdout=stdout, stderr=stderr,
-            start_new_session=True, preexec_fn=before_exec,  # noqa: PLW1509 no threads here
-        )  # fmt: skip
+        with _offering():
+            process = subprocess.Popen(
+                argv, executable=program, env=env, cwd=cwd, stdin=0, stdout=stdout, stderr=stderr,
+                start_new_session=True, preexec_fn=before_exec,  # noqa: PLW1509 no threads here
+            )  # fmt: skip
     except subprocess.SubprocessError:  # all that it says of `before_exec`
         raise SpawnFailed(f"{program}: its limits can't be set here", None) from None
     except OSError as exc:
@@ -59,17 +60,28 @@ def spawn(
     except ValueError as exc:  # a NUL, or a `=` in a name: the edge has let it through
         raise SpawnFailed(f"{program}: {exc}", NOT_EXECUTABLE) from None
     process.returncode = 0  # reaped by number here, not by this object
-    _offer_to_oom_killer(process.pid)
     return process.pid
 
 
-def _offer_to_oom_killer(pid: int) -> None:
-    """If the machine runs out of memory, the kernel takes a job before what keeps it."""
-    # Gone by now, another user's by setuid, or no such thing here.
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "r+b") as file:
-        wanted = min(int(file.read()) + OOM_SCORE_MORE, OOM_SCORE_MAX)
-        file.seek(0)
-        file.write(b"%d" % wanted)
+@contextlib.contextmanager
+def _offering() -> Iterator[None]:
+    """What is started inside is taken by the kernel before the keeper, if memory runs out.
+
+    Set here and inherited, so that there is no moment without it; everybody may raise the score,
+    and lower it to what it was.
+    """
+    try:
+        file = open("/proc/self/oom_score_adj", "r+b", buffering=0)  # noqa: SIM115 see below
+    except OSError:  # no such thing here
+        yield
+        return
+    with file:
+        own = int(file.read())
+        file.write(b"%d" % min(own + OOM_SCORE_MORE, OOM_SCORE_MAX))
+        try:
+            yield
+        finally:
+            file.write(b"%d" % own)
 
 
 def probe() -> None:
