@@ -12,7 +12,7 @@ MIB = 1 << 20
 FILL = "import time; kept = b'x' * ({} << 20); print('full', flush=True)"
 
 
-@pytest.fixture(params=["on", "off"], ids=["group", "no group"], autouse=True)
+@pytest.fixture(params=["on", "off"], ids=["group", "no_group"], autouse=True)
 def groups(request, monkeypatch):
     monkeypatch.setenv(protocol.CGROUPS, request.param)
 

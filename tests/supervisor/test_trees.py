@@ -22,7 +22,7 @@ ESCAPES = {
 
 @pytest.fixture(
     params=[pytest.param("on", marks=no_groups_here), "off"],
-    ids=["group", "no group"],
+    ids=["group", "no_group"],
     autouse=True,
 )
 def groups(request, monkeypatch):
@@ -193,7 +193,7 @@ def test_who_may_be_left_over_is_told_by_pid_and_ends_with_the_last(scene, group
 @no_groups_here
 def test_nothing_of_the_groups_is_left(run, world, monkeypatch):
     monkeypatch.setenv(protocol.CGROUPS, "on")
-    home = cgroup.find(str(world.state_dir))._home
+    home = cgroup.find(str(world.state_dir)).home
 
     async def act():
         await world.supervisor.start([])

@@ -50,7 +50,7 @@ class Groups:
 
     def __init__(self, home: str, own: str) -> None:
         """`own`: the group that the keeper itself is in.  OSError where none can be made."""
-        self._home = home
+        self.home = home
         self._own = own
         if not os.access(f"{os.path.dirname(home)}/cgroup.procs", os.W_OK):
             raise PermissionError(home)  # nobody could be moved there
@@ -63,7 +63,7 @@ class Groups:
 
     def make(self, name: str, limits: Mapping[str, Any]) -> Group:
         """OSError: the host lacks something; then there is none."""
-        path = f"{self._home}/{name}"
+        path = f"{self.home}/{name}"
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
         group = Group(path, self._own, self.keeps)
@@ -76,7 +76,7 @@ class Groups:
 
     def discard(self, name: str) -> None:
         """Once nobody is in it; until then it is kept in mind."""
-        self._left.append(f"{self._home}/{name}")
+        self._left.append(f"{self.home}/{name}")
         self.discard_left()
 
     def discard_left(self) -> None:
@@ -86,7 +86,7 @@ class Groups:
     def sweep(self) -> None:
         """What a keeper that was killed left behind is removed, where nobody is in it any more."""
         with contextlib.suppress(OSError):
-            for entry in os.scandir(self._home):
+            for entry in os.scandir(self.home):
                 if entry.is_dir(follow_symlinks=False):
                     Group(entry.path, self._own).remove()
 
@@ -94,12 +94,12 @@ class Groups:
         """The keeper goes."""
         self.sweep()
         with contextlib.suppress(OSError):
-            os.rmdir(self._home)
+            os.rmdir(self.home)
 
     def _enable(self, limit: str) -> bool:
         controller = _CONTROLLERS[limit]
         try:
-            for group in (os.path.dirname(self._home), self._home):
+            for group in (os.path.dirname(self.home), self.home):
                 if controller not in _read(f"{group}/cgroup.subtree_control").split():
                     _write(f"{group}/cgroup.subtree_control", f"+{controller}")
         except OSError:  # not here, or processes are in the way
@@ -179,10 +179,17 @@ class Group:
     def remove(self) -> bool:
         """Whether it is gone."""
         try:
-            for path in reversed(_below(self.path)):
-                os.rmdir(path)
+            os.rmdir(self.path)
         except FileNotFoundError:
             return True
+        except OSError:  # somebody lives in it, or a job has made some below
+            return self._removed_with_those_below()
+        return True
+
+    def _removed_with_those_below(self) -> bool:
+        try:
+            for path in reversed(_below(self.path)):
+                os.rmdir(path)
         except OSError:
             return False
         return True
