@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: bench docs clean
 
 help:  ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## the main job on real input, in a temporary home
 	@$(BIN)/jobd demo
