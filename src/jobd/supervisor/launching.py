@@ -82,7 +82,6 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
         "request": "launch", "id": effect.id, "attempt": effect.attempt, "directory": directory,
         "program": program, "argv": argv, "env": env, "cwd": cwd, "call": text,
         "timeout": effect.policy.timeout, "stray": settings.stray, "probe": places.probe,
-        "limits": effect.policy.limits.given(),
         "stdout": places.output(effect.id, effect.attempt, "stdout"),
         "stderr": places.output(effect.id, effect.attempt, "stderr"),
         "order": places.order(effect.id, effect.attempt), "output_max": settings.output_max,
