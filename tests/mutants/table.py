@@ -220,19 +220,19 @@ MUTANTS = [
         (f"{STARTS}::test_want_of_the_host_is_not_the_jobs_failure",),
     ),
     Mutant(
-        "want of the host is the job's failure", "src/jobd/keeper/attempt.py",
+        "want of the host is the job's failure", "src/jobd/keeper/starting.py",
         "    if files.no_room(exc) or",
         "    if False and",
         (f"{SETTLING}::test_want_of_descriptors_is_not_the_jobs_failure",),
     ),
     Mutant(
-        "a broken directory is the job's failure", "src/jobd/keeper/attempt.py",
+        "a broken directory is the job's failure", "src/jobd/keeper/starting.py",
         ' or probe(**message["probe"]) is not None:\n',
         ":\n",
         (f"{BROKEN_HOST}::test_a_directory_that_can_not_be_used_fails_no_job",),
     ),
     Mutant(
-        "what one job broke holds all of them", "src/jobd/keeper/attempt.py",
+        "what one job broke holds all of them", "src/jobd/keeper/starting.py",
         ' or probe(**message["probe"]) is not None:\n',
         " or True:\n",
         (f"{BROKEN_HOST}::test_what_is_in_the_way_of_one_attempt_is_its_own_failure",),

@@ -9,21 +9,18 @@ import sys
 import time
 
 from jobd.keeper import files, limits, members, posix, tree
-from jobd.keeper.protocol import ATTEMPT, DEADLINE, JOB_ID, SOCKET_PATH, VERSION
+from jobd.keeper.protocol import SOCKET_PATH, VERSION
 
 assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from jobd.keeper.cgroup import Group, Groups
+    from jobd.keeper.cgroup import Group
+    from jobd.keeper.members import Mains
     from jobd.keeper.protocol import Message
     from jobd.keeper.tree import Process
 
-MESSAGE_MAX = 600  # characters
 STRAYS_MAX = 100  # pids that an outcome tells of: it has to fit into its room
-PROBE_FDS = 8  # more than a start takes, with those of `subprocess`
 
 
 class Attempt:
@@ -67,7 +64,7 @@ class Attempt:
 
     # Its processes.
 
-    def signal(self, number: int, mains: Collection[int]) -> None:
+    def signal(self, number: int, mains: Mains) -> None:
         """To the whole tree.  OSError where somebody can't be seen now."""
         # The session's group at once, so that nobody forks away from under it.  It fails where all
         # of them are another user's by setuid, or there is no such group yet.
@@ -79,7 +76,7 @@ class Attempt:
             if process.living and process.group != self.pid:
                 process.signal(number)
 
-    def survivors(self, mains: Collection[int]) -> list[Process]:
+    def survivors(self, mains: Mains) -> list[Process]:
         """Who lives on although the main process has ended.  Reaps the dead among its orphans.
 
         OSError where that can't be seen now.
@@ -98,13 +95,13 @@ class Attempt:
         self.cpu_s += usage.ru_utime + usage.ru_stime
         self.max_rss = max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss))
 
-    def measure(self, mains: Collection[int]) -> str | None:
+    def measure(self, mains: Mains) -> str | None:
         """The limit that its tree goes beyond, if any.  OSError where that can't be seen now."""
         return self.meter.exceeded(self.members.soon(mains), self.cpu_s)
 
     # Its end.
 
-    def reap(self, mains: Collection[int]) -> Message:
+    def reap(self, mains: Mains) -> Message:
         """The outcome of the attempt; from now on its pid may be another's."""
         strays = self._strays(mains)
         _, status, usage = os.wait4(self.pid, 0)
@@ -126,7 +123,7 @@ class Attempt:
             "callable": self.is_callable,
         }
 
-    def _strays(self, mains: Collection[int]) -> list[int]:
+    def _strays(self, mains: Mains) -> list[int]:
         """Who may be left over of it, to be told of: never passed over, and not guessed at."""
         if self.stray == "leave":
             return []
@@ -145,130 +142,3 @@ class Attempt:
         if self.group is not None and ended_by is not None and self.group.ran_out_of_memory():
             return "memory"
         return "cpu_time" if ended_by == "SIGXCPU" and self.meter.limits_cpu else None
-
-
-def launch(message: Message, groups: Groups | None = None) -> Attempt:
-    """Starts what the message says, once: claim, room, files, group, spawn.
-
-    Raises Taken, NoRoom (neither leaves anything behind) and SpawnFailed.
-    """
-    directory = message["directory"]
-    try:
-        claim = files.claim(directory)
-    except OSError as exc:
-        raise _refusal(message, exc) from None
-    opened = [claim]
-    group = None
-    try:
-        files.prepare(directory, claim, message["call"])
-        files.sign(claim, message["env"][SOCKET_PATH])
-        opened.append(files.open_output(message["stdout"]))
-        opened.append(files.open_output(message["stderr"]))
-        with contextlib.ExitStack() as inside:
-            group = _entered(message, groups, inside)
-            pid = posix.spawn(
-                message["program"], message["argv"], _environment(message), cwd=message["cwd"],
-                stdout=opened[1], stderr=opened[2],
-                before_exec=limits.before_exec(message.get("limits") or {}),
-            )  # fmt: skip
-        # From here on it runs, and whatever fails, nobody may be told otherwise.
-        attempt = Attempt(message, pid, group)
-        # A claim that can't be signed still holds: who settles it knows the processes by their
-        # marker.
-        with contextlib.suppress(OSError):
-            files.sign(
-                claim, attempt.marker.socket, pid=pid, start_ticks=attempt.start_ticks,
-                started_at=attempt.started_at,
-            )  # fmt: skip
-        return attempt
-    except (OSError, posix.SpawnFailed) as exc:
-        if group is not None:
-            group.remove()
-        raise exc if isinstance(exc, posix.SpawnFailed) else _refusal(message, exc) from None
-    finally:
-        for fd in opened:
-            os.close(fd)
-
-
-def _entered(message: Message, groups: Groups | None, inside: contextlib.ExitStack) -> Group | None:
-    """The attempt's group, in which the keeper is until `inside` ends; None: there is none.
-
-    What lacks for a group is no reason not to run: there is another way to know the members.
-    """
-    if groups is None:
-        return None
-    with contextlib.suppress(OSError):
-        group = groups.make(os.path.basename(message["directory"]), message.get("limits") or {})
-        try:
-            inside.enter_context(group.entered())
-        except OSError:
-            group.remove()
-            raise
-        return group
-    return None
-
-
-def probe(directory: str, output: str) -> str | None:
-    """What a start would lack now: directories to write in, room, descriptors, processes.
-
-    None: nothing.  Both places are made there, and gone again.
-    """
-    opened = []
-    try:
-        opened.append(files.claim(directory))
-        files.prepare(directory, opened[0], "")
-        opened.append(files.open_output(output))
-        opened += [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) for _ in range(PROBE_FDS)]
-        posix.probe()
-    except files.Taken:  # what a killed keeper left: in the way only once
-        return "an earlier probe was cut short"
-    except OSError as exc:
-        return str(exc)
-    finally:
-        for fd in opened:
-            os.close(fd)
-        files.discard(directory)
-        files.discard(os.path.dirname(output))
-    return None
-
-
-def failed(message: Message, failure: posix.SpawnFailed) -> Message:
-    """The outcome of an attempt that has no process."""
-    return {
-        "version": VERSION,
-        "id": message["id"],
-        "attempt": message["attempt"],
-        "ended_at": time.time(),
-        "exit_code": failure.exit_code,
-        "spawn": _cut(failure.message),
-        "stdout_bytes": files.size(message["stdout"]),
-        "stderr_bytes": files.size(message["stderr"]),
-        "callable": message["call"] is not None,
-    }
-
-
-def _cut(message: str) -> str:
-    """So that the outcome fits into its room, although each character may take six bytes."""
-    half = MESSAGE_MAX // 2
-    return message if len(message) <= MESSAGE_MAX else f"{message[:half]} … {message[-half:]}"
-
-
-def _refusal(message: Message, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
-    """Nothing runs.  For want of the host, nothing is left of the try either: it may be made again.
-
-    What else goes wrong is the job's own (it may have put a link where its output goes), unless a
-    probe, with which it has nothing in common, finds the same places as bad.
-    """
-    if files.no_room(exc) or probe(**message["probe"]) is not None:
-        files.discard(message["directory"])
-        return files.NoRoom(str(exc))
-    return posix.SpawnFailed(f"can't make the attempt's files: {exc}", None)
-
-
-def _environment(message: Message) -> dict[str, str]:
-    env: dict[str, str] = message["env"]
-    env[JOB_ID] = message["id"]
-    env[ATTEMPT] = str(message["attempt"])
-    if message["timeout"] is not None:
-        env[DEADLINE] = repr(time.time() + message["timeout"])
-    return env

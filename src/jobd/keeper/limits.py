@@ -13,6 +13,7 @@ import math
 import os
 import resource
 import sys
+import time
 
 from jobd.keeper import tree
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from jobd.keeper.attempt import Attempt
     from jobd.keeper.cgroup import Group
+    from jobd.keeper.members import Mains
     from jobd.keeper.tree import Process
 
 LOOK_S = 0.02  # between two measurements: no program fills much memory in that time
@@ -94,6 +97,41 @@ class Meter:
         if self._group is not None:
             return self._group.cpu_s()
         return reaped_cpu_s + sum(process.cpu_ticks for process in processes) / _TICKS
+
+
+class Meters:
+    """Of all attempts that are measured while they run."""
+
+    def __init__(self) -> None:
+        self._measured: dict[int, Attempt] = {}
+        self._due_at = 0.0  # by the monotonic clock
+
+    def add(self, attempt: Attempt) -> None:
+        if not attempt.meter.idle:
+            self._measured[attempt.pid] = attempt
+
+    def drop(self, attempt: Attempt) -> None:
+        self._measured.pop(attempt.pid, None)
+
+    def wait_ms(self) -> int | None:
+        """Until the next measurement; None: nobody is measured."""
+        if not self._measured:
+            return None
+        return max(0, math.ceil((self._due_at - time.monotonic()) * 1000))
+
+    def beyond(self, mains: Mains) -> list[Attempt]:
+        """Who goes beyond its limits now, each told once; where it isn't due yet, nobody."""
+        if not self._measured or time.monotonic() < self._due_at:
+            return []
+        found = []
+        for attempt in list(self._measured.values()):
+            with contextlib.suppress(OSError):  # descriptors or memory lack: it is measured again
+                attempt.limit = attempt.measure(mains)
+            if attempt.limit is not None:
+                found.append(attempt)
+                self.drop(attempt)
+        self._due_at = time.monotonic() + LOOK_S
+        return found
 
 
 def _more_memory(processes: Sequence[Process], most: int) -> bool:

@@ -32,10 +32,10 @@ class SpawnFailed(Exception):
 
 def spawn(
     program: str, argv: list[str], env: dict[str, str], *, cwd: str, stdout: int, stderr: int,
-    before_exec: Callable[[], None] | None = None,
+    passed: tuple[int, ...] = (), before_exec: Callable[[], None] | None = None,
 ) -> int:  # fmt: skip
     """The pid of a process in a session of its own: /dev/null (the keeper's own descriptor 0)
-    as input, three descriptors, no signal blocked, ignored or caught.
+    as input, three descriptors and those passed, no signal blocked, ignored or caught.
 
     Raises SpawnFailed; and OSError if only something lacks, so that it may be tried again.
 
@@ -47,7 +47,8 @@ def spawn(
         with _offering():
             process = subprocess.Popen(
                 argv, executable=program, env=env, cwd=cwd, stdin=0, stdout=stdout, stderr=stderr,
-                start_new_session=True, preexec_fn=before_exec,  # noqa: PLW1509 no threads here
+                start_new_session=True, pass_fds=passed,
+                preexec_fn=before_exec,  # noqa: PLW1509 there are no threads here
             )  # fmt: skip
     except subprocess.SubprocessError:  # all that it says of `before_exec`
         raise SpawnFailed(f"{program}: its limits can't be set here", None) from None
