@@ -29,7 +29,6 @@ def test_who_fills_more_memory_than_it_may_is_ended_and_the_others_do_not_notice
         world.launch(*python(source), limits=Limits(memory=120 * MIB))
         ending = await world.ending()
         assert (ending.kind, ending.signal) == ("memory", "SIGKILL")
-        assert "120 MiB" in ending.message or "memory" in ending.message
         assert world.supervisor.pid("bystander") == bystander
         world.kill("bystander")
         await world.ending("bystander")
@@ -93,8 +92,8 @@ def test_a_fork_bomb_is_ended(scene):
     async def act(world):
         world.launch("sh", "-c", "while :; do sleep 600 & done", limits=Limits(processes=20))
         ending = await world.ending()
-        assert ending.kind in ("signal", "exit")  # killed; or its fork failed
-        assert ending.kind == "exit" or "more than 20 processes" in ending.message
+        # Where the kernel counts, its fork fails; else it is killed.
+        assert ending.kind == "exit" or ending.crowded
 
     scene(act)
 

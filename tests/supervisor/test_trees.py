@@ -181,7 +181,7 @@ def test_who_may_be_left_over_is_told_by_pid_and_ends_with_the_last(scene, group
         world.launch("sh", "-c", script)
         ending = await world.ending()
         pid = int(pid_file.read_text())
-        told = f"pids=[{pid}]" in caplog.text
+        told = f"pids={pid}" in caplog.text
         assert (ending.kind, _living(pid), told) == ("completed", groups == "off", groups == "off")
         world.kill("bystander")
         await world.ending("bystander")
