@@ -1,4 +1,4 @@
-"""Lends the job a module `jobd` where its interpreter has none."""
+"""Lends the job a module `jobd` where its interpreter has none, and knows which one it has."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ class _LastResort:
 
 def lend_jobd() -> None:
     sys.meta_path.append(_LastResort)
+
+
+def jobd_inside() -> Any:
+    """The module that has `Retry` and its like in this process; None: nobody has asked for it."""
+    installed = sys.modules.get("jobd.current")
+    if installed is not None:
+        return installed
+    lent = sys.modules.get("jobd")
+    # A job's own module of that name has nothing to do with it.
+    return lent if getattr(lent, "__file__", None) == _CURRENT else None
