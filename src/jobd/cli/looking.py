@@ -79,6 +79,11 @@ def list_(asked: Asked) -> int:
     return 0
 
 
+def running_jobs(client: Client) -> dict[str, Any]:
+    """As the protocol's `list` tells all that run."""
+    return _list(client, {"status": "running"}, None)
+
+
 def _list(
     client: Client, wanted: Mapping[str, Any], limit: int | None, cursor: str | None = None
 ) -> dict[str, Any]:
