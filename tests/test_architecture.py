@@ -34,7 +34,7 @@ RUN_ELSEWHERE = {
 }  # fmt: skip
 STAND_IN = "_jobd_child"  # the name that the child's siblings go by in a foreign interpreter
 
-OWN_PROCESSES = {"keeper", "child", "client", "cli", "dashboard", "service"}
+OWN_PROCESSES = {"keeper", "child", "current.py", "client", "cli", "dashboard", "service"}
 STRANGERS = {"journal", "supervisor", "rpc"}  # they meet in daemon.py and main.py only
 # What these may import of jobd, beside the standard library and nothing else.
 ALONE = {
