@@ -109,6 +109,12 @@ class Front:
     def policy(self, fields: Mapping[str, Any], *, is_command: bool) -> Policy:
         return self._in_force.config.policy(fields, is_command=is_command)
 
+    def limit_faults(
+        self,
+        fields: Mapping[str, Any],  # noqa: ARG002 there are no ceilings
+    ) -> list[tuple[str, str]]:
+        return []
+
     def authorise(self, call: Mapping[str, Any]) -> Admitted | Refused:
         return self._in_force.admission.judge(call)
 

@@ -28,6 +28,9 @@ class OutputPlaces:
     def output(self, id: str, attempt: int, stream: str) -> str:
         return f"{self.job_outputs(id)}/{attempt}.{stream}"
 
+    def streams(self, id: str, attempt: int) -> list[str]:
+        return [self.output(id, attempt, stream) for stream in ("stdout", "stderr")]
+
 
 class Places(OutputPlaces):
     """And where attempts have their own files, and jobs their home."""
