@@ -195,7 +195,7 @@ def test_what_can_not_be_seen_is_a_dash(cost, cpu, memory):
 
 
 @pytest.mark.parametrize(
-    ("fraction", "text"), [(None, ""), (0, "0%"), (0.999, "99%"), (1, "100%"), (0.5, "50%")]
+    ("fraction", "text"), [(None, ""), (0, "0%"), (0.999, "99%"), (1, "100%"), (0.29, "29%")]
 )
 def test_all_is_done_when_all_is_done(fraction, text):
     assert rows.cells(job(fraction=fraction))[-1] == text

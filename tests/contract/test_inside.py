@@ -76,6 +76,8 @@ def test_a_fail_is_final_however_many_retries_are_left(shared):
 # Progress.
 
 
+@covers("method:progress", "param:progress.id", "param:progress.fraction",
+        "param:progress.message")  # fmt: skip
 def test_a_callable_tells_its_progress(shared):
     gate = shared.gate()
     id = shared.submit(target="jobs:report", args=[0.4, "page 2 of 5", str(gate.path)])

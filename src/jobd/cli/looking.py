@@ -191,6 +191,7 @@ def _show(job: Mapping[str, Any]) -> None:
         "started": wording.local(job["started_at"]),
         "finished": wording.local(job["finished_at"]),
         "now": wording.when(job),
+        "progress": wording.progress(job),
         "attempts": f"{job['attempt']}, retries left {job['retries_left']}",
         "result": "" if job["result"] is None else wording.one_line_json(job["result"]),
         "failure": wording.ending(job),

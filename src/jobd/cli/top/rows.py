@@ -51,7 +51,7 @@ def says(job: Running) -> str:
 
 def lines(jobs: Sequence[Running], width: int) -> list[str]:
     """A heading, then two lines for each job."""
-    table = [HEADINGS, *(cells(job, bar=width >= 100) for job in jobs)]
+    table = [HEADINGS, *(cells(job, bar=width >= 96) for job in jobs)]
     kept = list(range(len(HEADINGS)))
     widths = [max(cell_len(row[n]) for row in table) for n in kept]
 
@@ -87,7 +87,7 @@ def _time(seconds: float) -> str:
 def _done(fraction: float | None, *, bar: bool) -> str:
     if fraction is None:
         return ""
-    percent = f"{int(fraction * 100)}%"  # 100 % is said of what is done, and not before
+    percent = wording.percent(fraction)
     if not bar:
         return percent
     full = int(fraction * BAR)
