@@ -24,10 +24,6 @@ class _LastResort:
         return spec_from_file_location(name, _CURRENT)
 
 
-def lend_jobd() -> None:
-    sys.meta_path.append(_LastResort)
-
-
 def jobd_inside() -> Any:
     """The module that has `Retry` and its like in this process; None: nobody has asked for it."""
     installed = sys.modules.get("jobd.current")
@@ -36,3 +32,7 @@ def jobd_inside() -> Any:
     lent = sys.modules.get("jobd")
     # A job's own module of that name has nothing to do with it.
     return lent if getattr(lent, "__file__", None) == _CURRENT else None
+
+
+def lend_jobd() -> None:
+    sys.meta_path.append(_LastResort)
