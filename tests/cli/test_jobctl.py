@@ -341,5 +341,14 @@ def test_the_moment_that_matters(document):
     assert wording.when({**waiting, "run_at": "2026-01-31T08:00:00Z"}, now) == "ready"
 
 
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [(None, ""), ({"fraction": 0.29, "message": None}, "29%"),
+     ({"fraction": 1, "message": "page\x1b 5"}, "100%, page\\x1b 5")],
+)  # fmt: skip
+def test_progress_in_words(progress, text):
+    assert wording.progress({"progress": progress}) == text
+
+
 def test_what_a_terminal_would_obey_is_shown_as_text():
     assert wording.printable("a\x1b[31m\n\u202eb") == "a\\x1b[31m\\n\\u202eb"

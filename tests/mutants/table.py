@@ -23,6 +23,8 @@ COMPACTION = "tests/journal/test_compaction.py"
 REPAIR = "tests/journal/test_repair.py"
 SYNC = "tests/client/test_sync.py"
 STARTS = "tests/core/test_starts.py"
+PROGRESS = "tests/child/test_progress.py"
+STOPPING = "tests/child/test_stopping.py"
 
 
 class Mutant(NamedTuple):
@@ -431,5 +433,36 @@ MUTANTS = [
         "            return Submittal(job.id, job.status, duplicate=True)",
         "            pass",
         ("tests/core/test_submit.py::test_asking_again_with_the_same_request_id_finds_the_same_job",),
+    ),
+    # Inside a job.
+    Mutant(
+        "the last progress may be lost", "src/jobd/current.py",
+        "            until = monotonic() + _LAST_S\n",
+        "            until = monotonic()\n",
+        (PROGRESS,),
+    ),
+    Mutant(
+        "a fork tells what its parent held back", "src/jobd/current.py",
+        "    _reports.abandoned()\n    _reports.forked()\n",
+        "",
+        (PROGRESS,),
+    ),
+    Mutant(
+        "a worker of the job's can't be terminated", "src/jobd/current.py",
+        "    _stop.forked()\n",
+        "",
+        (STOPPING,),
+    ),
+    Mutant(
+        "an obeyed signal looks like an exit", "src/jobd/child/run.py",
+        "        os.kill(os.getpid(), self.signal)\n",
+        "",
+        (STOPPING,),
+    ),
+    Mutant(
+        "top asks for the whole history", "src/jobd/cli/top/glance.py",
+        "        limit = min(running, SHOWN_MAX)\n",
+        "        limit = SHOWN_MAX\n",
+        ("tests/cli/test_top.py",),
     ),
 ]  # fmt: skip
