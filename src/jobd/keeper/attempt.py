@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from jobd.keeper.outputs import Outputs
     from jobd.keeper.protocol import Message
 
 # A process that is younger than this and whose pid is at most so far below the newest one can
@@ -155,13 +156,13 @@ class Attempt:
             "signal": posix.exit_signal(status),
             "cpu_time": round(usage.ru_utime + usage.ru_stime + self.cpu_s, 6),
             "max_rss": max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss)),
-            "stdout_bytes": files.size(self.stdout),
-            "stderr_bytes": files.size(self.stderr),
+            "stdout_bytes": files.disk_bytes(self.stdout),
+            "stderr_bytes": files.disk_bytes(self.stderr),
             "callable": self.is_callable,
         }
 
 
-def launch(message: Message) -> Attempt:
+def launch(message: Message, outputs: Outputs) -> Attempt:
     """Starts what the message says, once: claim, room, files, spawn.
 
     Raises Taken, NoRoom (neither leaves anything behind) and SpawnFailed.
@@ -183,6 +184,7 @@ def launch(message: Message) -> Attempt:
         )  # fmt: skip
         # From here on it runs, and whatever fails, nobody may be told otherwise.
         attempt = Attempt(message, pid)
+        outputs.begin(message, pid, opened[1:])
         # A claim that can't be signed still holds: who settles it knows the processes by their
         # marker.
         with contextlib.suppress(OSError):
@@ -231,8 +233,8 @@ def failed(message: Message, failure: posix.SpawnFailed) -> Message:
         "ended_at": time.time(),
         "exit_code": failure.exit_code,
         "spawn": _cut(failure.message),
-        "stdout_bytes": files.size(message["stdout"]),
-        "stderr_bytes": files.size(message["stderr"]),
+        "stdout_bytes": files.disk_bytes(message["stdout"]),
+        "stderr_bytes": files.disk_bytes(message["stderr"]),
         "callable": message["call"] is not None,
     }
 

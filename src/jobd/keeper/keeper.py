@@ -17,6 +17,7 @@ from collections import deque
 
 from jobd.keeper import attempt as attempts
 from jobd.keeper import files, posix, tree
+from jobd.keeper.outputs import Outputs
 from jobd.keeper.protocol import VERSION, Garbled, Lines, encode
 from jobd.keeper.results import read_result
 
@@ -44,12 +45,14 @@ class Keeper:
         self._mains: dict[int, Attempt] = {}  # the same, by pid
         self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
         self._blind = False  # somebody could not be seen, and is to be looked for again
+        self._outputs = Outputs(_complain)
         self._woken = _wake_on_child()
 
     def run(self) -> None:
         """Returns when there is nobody left to serve."""
         while True:
             ready = self._wait()
+            self._outputs.look(ready)
             if self._woken in ready or self._blind:
                 self._see_to_deaths(woken=self._woken in ready)
             if self._daemon is not None and self._daemon.fileno() in ready:
@@ -75,7 +78,7 @@ class Keeper:
             poll.register(self._daemon, select.POLLIN | writing)
         # Who could not be seen is looked for again: no death need come.
         wait_ms = 0 if self._requests else LOOK_AGAIN_MS if self._blind else None
-        return {fd for fd, _ in poll.poll(wait_ms)}
+        return {fd for fd, _ in poll.poll(self._outputs.register(poll, wait_ms))}
 
     # The daemon.
 
@@ -179,7 +182,7 @@ class Keeper:
     def _launch(self, request: Message) -> None:
         name = {"id": request["id"], "attempt": request["attempt"]}
         try:
-            attempt = attempts.launch(request)
+            attempt = attempts.launch(request, self._outputs)
         except files.Taken:
             self._report({"report": "taken", **name})
         except files.NoRoom as exc:
@@ -253,6 +256,7 @@ class Keeper:
         except OSError as exc:
             self._miss(attempt, exc)
             return
+        self._outputs.end(attempt.key)
         outcome = attempt.reap()
         del self._attempts[attempt.key], self._mains[attempt.pid]
         self._lingering.pop(attempt.pid, None)

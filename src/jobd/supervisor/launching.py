@@ -28,6 +28,10 @@ class OutputPlaces:
     def output(self, id: str, attempt: int, stream: str) -> str:
         return f"{self.job_outputs(id)}/{attempt}.{stream}"
 
+    def order(self, id: str, attempt: int) -> str:
+        """Of the two streams, which of them went on when."""
+        return f"{self.job_outputs(id)}/{attempt}.order"
+
 
 class Places(OutputPlaces):
     """And where attempts have their own files, and jobs their home."""
@@ -69,6 +73,7 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
         "timeout": effect.policy.timeout, "stray": settings.stray, "probe": places.probe,
         "stdout": places.output(effect.id, effect.attempt, "stdout"),
         "stderr": places.output(effect.id, effect.attempt, "stderr"),
+        "order": places.order(effect.id, effect.attempt), "output_max": settings.output_max,
     }  # fmt: skip
 
 

@@ -17,3 +17,4 @@ class LaunchSettings:
     python_env: Mapping[str, str] = field(default_factory=dict)  # added for callables
     stray: Literal["kill", "leave"] = "kill"
     patterns: Sequence[str] = ()  # of the allow-list, in colon form (`AllowList.patterns`)
+    output_max: int | None = None  # bytes of each stream of an attempt that are kept
