@@ -81,7 +81,9 @@ def default_reserved_signals() -> None:
     glibc keeps them for itself and lets nobody set them, yet its `posix_spawn` (which make uses)
     leaves them ignored in what it starts, and in all that descends from that.
     """
-    number = _RT_SIGACTION.get(os.uname().machine if sys.platform == "linux" else "")
+    if sys.platform != "linux":
+        return
+    number = _RT_SIGACTION.get(os.uname().machine)
     if number is not None:
         nothing = ctypes.create_string_buffer(64)  # all zero: SIG_DFL, in every layout
         for signal in (32, 33):

@@ -30,7 +30,8 @@ PROBE_FDS = 8  # more than a start takes, with those of `subprocess`
 class Attempt:
     __slots__ = (
         "born", "cpu_s", "directory", "id", "is_callable", "killed", "marker", "max_rss", "number",
-        "over", "pid", "start_ticks", "started_at", "stderr", "stdout", "stopping", "stray",
+        "order", "over", "pid", "start_ticks", "started_at", "stderr", "stdout", "stopping",
+        "stray",
     )  # fmt: skip
 
     def __init__(self, launch: Message, pid: int) -> None:
@@ -40,6 +41,7 @@ class Attempt:
         self.directory: str = launch["directory"]
         self.stdout: str = launch["stdout"]
         self.stderr: str = launch["stderr"]
+        self.order: str = launch.get("order") or ""
         self.stray: str = launch["stray"]
         self.is_callable: bool = launch["call"] is not None
         self.pid = pid
@@ -158,6 +160,7 @@ class Attempt:
             "max_rss": max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss)),
             "stdout_bytes": files.disk_bytes(self.stdout),
             "stderr_bytes": files.disk_bytes(self.stderr),
+            "order_bytes": files.disk_bytes(self.order),
             "callable": self.is_callable,
         }
 
@@ -235,6 +238,7 @@ def failed(message: Message, failure: posix.SpawnFailed) -> Message:
         "spawn": _cut(failure.message),
         "stdout_bytes": files.disk_bytes(message["stdout"]),
         "stderr_bytes": files.disk_bytes(message["stderr"]),
+        "order_bytes": 0,
         "callable": message["call"] is not None,
     }
 

@@ -16,8 +16,7 @@ import sys
 from collections import deque
 
 from jobd.keeper import attempt as attempts
-from jobd.keeper import files, posix, tree
-from jobd.keeper.outputs import Outputs
+from jobd.keeper import files, outputs, posix, tree
 from jobd.keeper.protocol import VERSION, Garbled, Lines, encode
 from jobd.keeper.results import read_result
 
@@ -45,7 +44,7 @@ class Keeper:
         self._mains: dict[int, Attempt] = {}  # the same, by pid
         self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
         self._blind = False  # somebody could not be seen, and is to be looked for again
-        self._outputs = Outputs(_complain)
+        self._outputs = outputs.Outputs(_complain)
         self._woken = _wake_on_child()
 
     def run(self) -> None:
