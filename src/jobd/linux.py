@@ -81,13 +81,18 @@ def default_reserved_signals() -> None:
     glibc keeps them for itself and lets nobody set them, yet its `posix_spawn` (which make uses)
     leaves them ignored in what it starts, and in all that descends from that.
     """
-    if sys.platform != "linux":
-        return
-    number = _RT_SIGACTION.get(os.uname().machine)
+    number = _RT_SIGACTION.get(_machine())
     if number is not None:
         nothing = ctypes.create_string_buffer(64)  # all zero: SIG_DFL, in every layout
         for signal in (32, 33):
             _call("syscall", ctypes.c_long(number), signal, nothing, None, ctypes.c_size_t(8))
+
+
+def _machine() -> str:
+    if sys.platform == "win32":
+        return ""
+    else:
+        return os.uname().machine
 
 
 def fallocate_keep_size(fd: int, offset: int, length: int) -> None:

@@ -98,9 +98,9 @@ class Reader:
             wanted -= count
             at[stream] = start
             if cut:
+                at[stream] += _continued(content)
                 wanted -= 1
                 if wanted == 0:
-                    at[stream] += _continued(content)
                     break
         return at
 
@@ -187,12 +187,11 @@ class _File:
             if exc.errno not in _NOT_OURS:
                 raise
             return
-        file = io.FileIO(fd)
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode):
-            self._file, self.size = file, status.st_size
+            self._file, self.size = io.FileIO(fd), status.st_size
         else:
-            file.close()
+            os.close(fd)
 
     def close(self) -> None:
         if self._file is not None:
@@ -260,9 +259,12 @@ class _File:
                 begin = os.lseek(self._file.fileno(), end, _SEEK_DATA)
                 end = os.lseek(self._file.fileno(), begin, _SEEK_HOLE)
         except OSError as exc:
-            if exc.errno == errno.ENXIO:  # a hole, to the end
-                return self.size, self.size
-            return at, self.size  # this file system can't tell
+            if exc.errno != errno.ENXIO:
+                return at, self.size  # this file system can't tell
+            begin = end = self.size  # a hole, to the end
+        if end < self.size or begin == self.size:
+            # Or it was truncated: its end is the end of what is there, too.
+            self.size = min(self.size, os.fstat(self._file.fileno()).st_size)
         return min(begin, self.size), min(end, self.size)
 
     def _is_there(self, at: int, length: int) -> bool:
