@@ -252,8 +252,6 @@ class Supervisor:
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
                 log.warning("no_room id=%s attempt=%s why=%r", id, attempt, why)
                 self._ended(id, attempt, None, want=why)
-            case {"report": "warm", "pid": warm, "why": why, "warnings": warnings}:
-                log.info("warm_interpreter pid=%s why=%r warnings=%s", warm, why, warnings)
             case {"report": "pong"}:
                 self._pong.set()
             case {"report": "probed", "why": why}:
