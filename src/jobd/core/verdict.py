@@ -36,6 +36,8 @@ def _outcome(running: Running, ending: Ending) -> Kind:
             return ending.kind
         case "shutdown":
             return "interrupted"
+        case "idle":
+            return "timeout"
         case stopped:
             return stopped
 
@@ -82,7 +84,10 @@ def _finished_at(running: Running, ending: Ending, now: float) -> float:
 
 
 def _message(job: Job, outcome: Kind, ending: Ending) -> str:
+    stopping = None if job.running is None else job.running.stopping
     match outcome:
+        case "timeout" if stopping == "idle":
+            return f"idle: no output and no progress for {job.policy.idle_timeout:g} s"
         case "timeout":
             return f"timed out after {job.policy.timeout:g} s"
         case "cancelled":

@@ -9,7 +9,7 @@ from typing import Any, Final
 from jobd.core import records
 from jobd.core.decision import Fact
 from jobd.core.fields import FIELDS, POLICY
-from jobd.core.job import Ended, Failure, Job
+from jobd.core.job import Ended, Failure, Job, Limits
 from jobd.instants import rfc3339
 
 # Of a submission, what is shown as it was given; the rest is policy, or shown in another form.
@@ -91,9 +91,15 @@ def _common(job: Job, call: dict[str, Any]) -> dict[str, Any]:
     for name, default in _AS_GIVEN:
         shown[name] = call.get(name, default)
     for name in POLICY:
-        value = getattr(job.policy, name)
-        shown[name] = list(value) if isinstance(value, tuple) else value
+        shown[name] = _plain(getattr(job.policy, name))
     return shown
+
+
+def _plain(value: Any) -> Any:
+    """Of a policy, as JSON has it."""
+    if isinstance(value, Limits):
+        return value.given()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _attempts(job: Job, pid: int | None) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ _SLICE: Final = 100  # submissions checked in one turn of the loop
 
 async def submit(backend: Backend, call: Call, given: Any) -> dict[str, Any]:
     """Durable when it returns."""
-    if bad := bad_fields(given):
+    if bad := bad_fields(backend, given):
         raise refusal(bad)
     [submittal] = await backend.execute(Submit((submission(backend, call.peer, given),)))
     answer: dict[str, Any] = submittal._asdict()
@@ -45,7 +45,7 @@ async def submit_many(backend: Backend, call: Call, params: p.ManyJobs) -> dict[
     """All or nothing, and durable when it returns."""
     bad: Faults = []
     async for where, fields in _in_slices(params.jobs):
-        bad += bad_fields(fields, where=where)
+        bad += bad_fields(backend, fields, where=where)
     if bad:
         raise refusal(bad)
     submissions = [

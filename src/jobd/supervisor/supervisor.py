@@ -24,7 +24,7 @@ from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import protocol, tree
 from jobd.keeper.private import make_private
-from jobd.supervisor import link, settling
+from jobd.supervisor import link, reaping, settling
 from jobd.supervisor.ending import ending_of
 from jobd.supervisor.launching import Places, launch_message
 from jobd.supervisor.output import Outputs
@@ -105,7 +105,7 @@ class Supervisor:
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
         await asyncio.wait([self._spawn(self._settle(orphans))], timeout=SETTLING_S)
-        self._watch_orphans()
+        reaping.watch_orphans()
         keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
         await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
 
@@ -130,6 +130,14 @@ class Supervisor:
             case Probe():
                 self._probing = True
                 self._send({"request": "probe", **self._places.probe})
+
+    def warm(self) -> None:
+        """A warm interpreter as the settings have it by now is made ready; others go.
+
+        Without a keeper nothing is lost: the next one is told first of all.
+        """
+        if self._link is not None:
+            self._link.send({"request": "warm", "runtime": self._settings().runtime})
 
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
@@ -184,7 +192,7 @@ class Supervisor:
             if not self._live and not self._strangers:
                 try:
                     async with asyncio.timeout(KEEPER_GOES_S):
-                        await _gone(keeper)
+                        await keeper.gone()
                 except TimeoutError:  # it has something after all; the next daemon finds it
                     log.warning("supervisor.keeper_stays pid=%s", keeper.pid)
             keeper.release()
@@ -248,6 +256,8 @@ class Supervisor:
                 self._pong.set()
             case {"report": "probed", "why": why}:
                 self._probed(why)
+            case {"report": "warm", "pid": pid, "why": why, "warnings": warnings}:
+                _tell_of_warm(pid, why, warnings)
             case {"report": "taken", "id": id, "attempt": attempt}:
                 log.error("already_claimed id=%s attempt=%s", id, attempt)
                 self._spawn(self._settle([self._orphan(id, attempt)]))
@@ -274,6 +284,7 @@ class Supervisor:
                 raise ChildProcessError(f"it ends at once, see {self._keeper_log}")
         log.info("keeper_reached pid=%s attempts=%s", keeper.pid, len(keeper.attempts))
         self._link = keeper
+        self.warm()  # before the first launch, which it would keep waiting
         for message in self._unsent:
             keeper.send(message)
         self._unsent.clear()
@@ -296,11 +307,11 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             if dead.pidfd >= 0:
                 signal.pidfd_send_signal(dead.pidfd, signal.SIGKILL)  # lost is lost
-        await _gone(dead)
+        await dead.gone()
         dead.release()
         await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
         self._spawn(self._settle(orphans))
-        self._watch_orphans()
+        reaping.watch_orphans()
         while True:
             try:
                 keeper = await self._connect()
@@ -325,20 +336,6 @@ class Supervisor:
         marker = tree.Marker(self._settings().socket, id, attempt)
         return settling.Orphan(marker, self._places.attempt(id, attempt), this_boot)
 
-    def _watch_orphans(self) -> None:
-        """Strays that were left alive became our children when their keeper died: reap them.
-
-        Also at a start: an upgrade keeps the children, and forgets what was known of them.
-        """
-        own = os.getpid()
-        try:
-            for process in tree.scan().values():
-                if process.parent == own and tree.marker(process.pid) is not None:
-                    fd = os.pidfd_open(process.pid)
-                    asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
-        except OSError as exc:  # they stay unreaped, which costs no more than their numbers
-            log.warning("orphans_not_watched why=%r", str(exc))
-
     def _send(self, message: dict[str, Any]) -> None:
         if self._link is None:
             self._unsent.append(message)
@@ -358,23 +355,11 @@ class Supervisor:
             self._failed.set()
 
 
-def _reap(fd: int, pid: int) -> None:
-    asyncio.get_running_loop().remove_reader(fd)
-    os.close(fd)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
-
-
-async def _gone(keeper: link.Link) -> None:
-    """The keeper's process has ended, and is no zombie of ours."""
-    if keeper.pidfd < 0:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(keeper.pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(keeper.pidfd)
-    with contextlib.suppress(ChildProcessError):  # another daemon's child
-        os.waitpid(keeper.pid, os.WNOHANG)  # noqa: ASYNC222 it does not wait
+def _tell_of_warm(pid: int | None, why: str | None, warnings: Sequence[str]) -> None:
+    """Why there is none: callables are then started as with `start = "exec"`."""
+    for warning in warnings:
+        log.warning("warm_warning text=%r", warning)
+    if pid is not None:
+        log.info("warm_ready pid=%s", pid)
+    elif why is not None:  # else none was asked for
+        log.warning("warm_refused why=%r", why)
