@@ -54,7 +54,7 @@ class Following:
         self._asked[request] = self._open[params["stream"]]
 
     def chunk(self, message: Reply | Note) -> dict[str, Any] | None:
-        """`{attempt, stream, data, offset, skipped}`, or None; raises a refusal that came instead."""
+        """`{attempt, stream, data, offset, skipped}`, or None; raises a refusal that came."""
         if isinstance(message, Note):
             stream = self._asked.get(message.params["subscription"])
             return stream.progress(message.params) if stream else None
