@@ -98,11 +98,11 @@ class Outputs:
             stream = _Stream(written, launch[name], f"/proc/{pid}/fd/{number}")
             written.streams.append(stream)
             try:
+                self._watch(stream, fd)
                 status = os.fstat(fd)
                 stream.identity = status.st_dev, status.st_ino
-                self._watch(stream, fd)
-                # An attempt's files are new, so whatever is there has come before the watch.
-                if os.fstat(fd).st_size > 0:
+                # An attempt's files are new, so whatever is there may have come before the watch.
+                if status.st_size > 0:
                     self._fired.append(stream)
             except OSError as exc:
                 self._miss(stream, exc)
@@ -122,6 +122,8 @@ class Outputs:
             if unseen or (written.kept_max is not None and stream.seen > written.kept_max):
                 self._see(stream, last=True)
             self._forget(stream)
+        if self._inotify is not None:
+            self._read(self._inotify)  # that they are gone, which nobody need wake up for
 
     # Watches.
 
