@@ -131,7 +131,7 @@ class AsyncClient:
     async def follow(
         self, id: str, *, streams: Sequence[str] = ("stdout", "stderr"), **wanted: Any
     ) -> AsyncIterator[dict[str, Any]]:
-        """`{attempt, stream, data, offset}` as it is written, until the job is final."""
+        """`{attempt, stream, data, offset, skipped}` as it is written, until the job is final."""
         following = Following(id, tuple(streams), calls.said(wanted))
         patience = Patience()
         while not following.over:

@@ -152,7 +152,7 @@ class Client:
     def follow(
         self, id: str, *, streams: Sequence[str] = ("stdout", "stderr"), **wanted: Any
     ) -> Iterator[dict[str, Any]]:
-        """`{attempt, stream, data, offset}` as it is written, until the job is final."""
+        """`{attempt, stream, data, offset, skipped}` as it is written, until the job is final."""
         following = Following(id, tuple(streams), calls.said(wanted))
         patience = Patience()
         while not following.over:

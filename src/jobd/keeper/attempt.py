@@ -26,7 +26,7 @@ STRAYS_MAX = 100  # pids that an outcome tells of: it has to fit into its room
 class Attempt:
     __slots__ = (
         "cpu_s", "directory", "group", "id", "is_callable", "killed", "limit", "marker", "max_rss",
-        "members", "meter", "number", "over", "pid", "start_ticks", "started_at", "stderr",
+        "members", "meter", "number", "order", "over", "pid", "start_ticks", "started_at", "stderr",
         "stdout", "stopping", "stray",
     )  # fmt: skip
 
@@ -37,6 +37,7 @@ class Attempt:
         self.directory: str = launch["directory"]
         self.stdout: str = launch["stdout"]
         self.stderr: str = launch["stderr"]
+        self.order: str = launch.get("order") or ""
         self.stray: str = launch["stray"]
         self.is_callable: bool = launch["call"] is not None
         self.pid = pid
@@ -118,8 +119,9 @@ class Attempt:
             "strays": strays,
             "cpu_time": round(self._cpu_s(usage.ru_utime + usage.ru_stime), 6),
             "max_rss": max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss)),
-            "stdout_bytes": files.size(self.stdout),
-            "stderr_bytes": files.size(self.stderr),
+            "stdout_bytes": files.disk_bytes(self.stdout),
+            "stderr_bytes": files.disk_bytes(self.stderr),
+            "order_bytes": files.disk_bytes(self.order),
             "callable": self.is_callable,
         }
 

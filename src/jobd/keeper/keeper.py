@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 
-from jobd.keeper import cgroup, files, forks, limits, line, members, posix, starting, tree
+from jobd.keeper import cgroup, files, forks, limits, line, members, outputs, posix, starting, tree
 from jobd.keeper.complaints import complain
 from jobd.keeper.protocol import KEEPER, VERSION
 from jobd.keeper.results import read_result
@@ -42,12 +42,14 @@ class Keeper:
         self._blind = False  # somebody could not be seen, and is to be looked for again
         self._meters = limits.Meters()
         self._groups = cgroup.find(os.environ.get(KEEPER, ""))
+        self._outputs = outputs.Outputs(complain)
         self._woken = _wake_on_child()
 
     def run(self) -> None:
         """Returns when there is nobody left to serve."""
         while True:
             ready = self._wait()
+            self._outputs.look(ready)
             if self._woken in ready or self._blind:
                 self._see_to_deaths(woken=self._woken in ready)
             self._see_to_forks()
@@ -76,7 +78,7 @@ class Keeper:
         self._line.register(poll)
         for fd in self._forks.fds():
             poll.register(fd, select.POLLIN)
-        return {fd for fd, _ in poll.poll(self._wait_ms())}
+        return {fd for fd, _ in poll.poll(self._outputs.register(poll, self._wait_ms()))}
 
     def _wait_ms(self) -> int | None:
         """Until something is to be done by itself; None: nothing is."""
@@ -162,11 +164,12 @@ class Keeper:
         except (files.NoRoom, posix.SpawnFailed) as exc:
             self._refuse(prepared.message, exc)
         else:
-            self._begin(attempt)
+            self._begin(prepared, attempt)
         finally:
             prepared.close()
 
-    def _begin(self, attempt: Attempt) -> None:
+    def _begin(self, prepared: Prepared, attempt: Attempt) -> None:
+        self._outputs.begin(prepared.message, attempt.pid, prepared.outputs)
         self._attempts[attempt.key] = self._mains[attempt.pid] = attempt
         self._meters.add(attempt)
         self._line.report({
@@ -191,7 +194,7 @@ class Keeper:
             if answer is None:
                 self._spawn(prepared)
             elif isinstance(answer, int):
-                self._begin(prepared.begun(answer))
+                self._begin(prepared, prepared.begun(answer))
                 prepared.close()
             else:
                 self._refuse(prepared.message, answer)
@@ -274,6 +277,7 @@ class Keeper:
         except OSError as exc:
             self._miss(attempt, exc)
             return
+        self._outputs.end(attempt.key)
         outcome = attempt.reap(self._mains)
         del self._attempts[attempt.key], self._mains[attempt.pid]
         self._lingering.pop(attempt.pid, None)

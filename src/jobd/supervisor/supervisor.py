@@ -269,7 +269,7 @@ class Supervisor:
                 if live is not None and live.attempt == attempt:
                     live.pid = message["pid"]
             case {"report": "ended", "outcome": outcome, "result": result}:
-                size = outcome["stdout_bytes"] + outcome["stderr_bytes"]
+                size = sum(outcome[f"{end}_bytes"] for end in ("stdout", "stderr", "order"))
                 self._outputs.ended(outcome["id"], outcome["attempt"], size)
                 self._ended(outcome["id"], outcome["attempt"], ending_of(outcome, result))
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
