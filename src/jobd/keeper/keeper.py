@@ -27,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobd.keeper.attempt import Attempt, Prepared
     from jobd.keeper.protocol import Message
-    from jobd.keeper.warm import Asked
 
 REQUESTS_A_TURN = 8  # so that deaths are seen to while many launches wait
 CHUNK = 64 * 1024
@@ -239,9 +238,9 @@ class Keeper:
                 self._begin(prepared.begun(answer))
                 prepared.close()
             else:
-                if isinstance(answer, OSError):
-                    answer = attempts.refusal(prepared.message, answer)
-                self._refuse(prepared.message, answer)
+                lacks = isinstance(answer, OSError)
+                why = attempts.refusal(prepared.message, answer) if lacks else answer
+                self._refuse(prepared.message, why)
                 prepared.close()
             for request in asked.requests:  # what came while it was launched
                 self._serve_or_part(request)
