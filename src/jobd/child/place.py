@@ -7,6 +7,9 @@ and, worse, to whoever looks for the processes of an attempt (`keeper.tree.marke
 from __future__ import annotations
 
 import os
+import sys
+
+assert sys.platform != "win32"
 
 MEMORY = "/proc/self/mem"
 # The keeper has put these last into the environment, with room to spare: `keeper.warm`.

@@ -162,10 +162,8 @@ def _native_threads() -> list[str]:
     count = len(os.listdir("/proc/self/task")) - 1
     if not count:
         return []
-    return [
-        f"preloaded modules left {count} native thread(s) running (a library's own); "
-        "no job has them: the library must start them again after a fork"
-    ]
+    left = f"preloaded modules left {count} native thread(s) running (a library's own)"
+    return [f"{left}; no job has them: the library must start them again after a fork"]
 
 
 def _descriptors(number: int) -> list[str]:

@@ -8,10 +8,12 @@ exec'd instead.
 from __future__ import annotations
 
 import os
+import sys
 import time
 
-from jobd.keeper import posix
-from jobd.keeper.warm import Asked, Interpreter
+from jobd.keeper import posix, warm
+
+assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from jobd.keeper.protocol import Message
 
     # The pid; why there is no process; or None: it is to be exec'd.
-    Answer = tuple[Asked, int | Exception | None]
+    Answer = tuple[warm.Asked, int | Exception | None]
 
 START_S = 120.0  # for a preload, from a slow disk
 READY_S = 0.5  # that a launch waits for an interpreter that has just been started
@@ -34,16 +36,16 @@ TRIES = 2
 class Forks:
     def __init__(self, report: Callable[[Message], None]) -> None:
         self.pids: set[int] = set()  # of interpreters, those included that are on their way out
-        self.waiting: dict[tuple[str, int], Asked] = {}
+        self.waiting: dict[tuple[str, int], warm.Asked] = {}
         self._report = report
-        self._interpreter: Interpreter | None = None  # the one that serves
-        self._all: dict[int, Interpreter] = {}
+        self._interpreter: warm.Interpreter | None = None  # the one that serves
+        self._all: dict[int, warm.Interpreter] = {}
         self._answers: list[Answer] = []
         self._key: str | None = None
         self._failures = 0  # in a row, of the present key
         self._not_before = 0.0
 
-    def warm(self, runtime: Message | None) -> None:
+    def have(self, runtime: Message | None) -> None:
         """That one serves, or is about to, and no other."""
         if runtime is None:
             self._retire()
@@ -55,7 +57,7 @@ class Forks:
         runtime = prepared.message.get("runtime")
         if runtime is None or prepared.message["call"] is None:
             return False
-        asked = Asked(prepared)
+        asked = warm.Asked(prepared)
         if not self._ask(asked):
             return False
         self.waiting[asked.key] = asked
@@ -119,7 +121,7 @@ class Forks:
         asked.due = time.monotonic() + (READY_S if starting else ANSWER_S)
         return True
 
-    def _serving(self, runtime: Message) -> Interpreter | None:
+    def _serving(self, runtime: Message) -> warm.Interpreter | None:
         if self._key != runtime["key"]:
             self._retire()
             self._key, self._failures, self._not_before = runtime["key"], 0, 0.0
@@ -129,7 +131,7 @@ class Forks:
 
     def _start(self, runtime: Message) -> None:
         try:
-            self._interpreter = one = Interpreter(runtime)
+            self._interpreter = one = warm.Interpreter(runtime)
         except (OSError, posix.SpawnFailed) as exc:
             self._failed(runtime["key"], str(exc))
         else:
@@ -149,7 +151,7 @@ class Forks:
 
     # What it says, and what it fails to say.
 
-    def _hear(self, one: Interpreter, message: Message) -> None:
+    def _hear(self, one: warm.Interpreter, message: Message) -> None:
         asked = one.asked.pop((message.get("id", ""), message.get("attempt", 0)), None)
         if message.get("ready"):
             for unasked in one.is_ready():
@@ -184,7 +186,7 @@ class Forks:
             if one.born + START_S <= now:
                 self._part(one, f"it was not ready within {START_S:.0f} s")
 
-    def _part(self, one: Interpreter, why: str) -> None:
+    def _part(self, one: warm.Interpreter, why: str) -> None:
         """No more is heard of it: what it was asked for and has not done is asked of another."""
         for message in one.close():
             self._hear(one, message)
@@ -198,7 +200,7 @@ class Forks:
             if asked.tries >= TRIES or not self._ask(asked):
                 self._answers.append((asked, None))
 
-    def _mourn(self, one: Interpreter, why: str) -> None:
+    def _mourn(self, one: warm.Interpreter, why: str) -> None:
         """Who had served, and died once, has a successor at once."""
         now = time.monotonic()
         if one.ready_at is not None and now - one.ready_at >= STEADY_S:

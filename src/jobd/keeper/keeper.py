@@ -16,8 +16,7 @@ import sys
 from collections import deque
 
 from jobd.keeper import attempt as attempts
-from jobd.keeper import files, posix, tree
-from jobd.keeper.forks import Forks
+from jobd.keeper import files, forks, posix, tree
 from jobd.keeper.protocol import VERSION, Garbled, Lines, encode
 from jobd.keeper.results import read_result
 
@@ -42,7 +41,7 @@ class Keeper:
         self._requests: deque[Message] = deque()
         self._unsent = bytearray()
         self._attempts: dict[tuple[str, int], Attempt] = {}
-        self._forks = Forks(self._report)
+        self._forks = forks.Forks(self._report)
         # The same, by pid.
         self._mains = attempts.Mains(self._forks.pids, self._forks.waiting)
         self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
@@ -174,7 +173,7 @@ class Keeper:
         elif what == "ping":
             self._report({"report": "pong"})
         elif what == "warm":
-            self._forks.warm(request["runtime"])
+            self._forks.have(request["runtime"])
         elif key in self._forks.waiting:
             self._forks.waiting[key].interfere(request)
         elif running is None:
@@ -238,9 +237,7 @@ class Keeper:
                 self._begin(prepared.begun(answer))
                 prepared.close()
             else:
-                lacks = isinstance(answer, OSError)
-                why = attempts.refusal(prepared.message, answer) if lacks else answer
-                self._refuse(prepared.message, why)
+                self._refuse(prepared.message, _translated(prepared.message, answer))
                 prepared.close()
             for request in asked.requests:  # what came while it was launched
                 self._serve_or_part(request)
@@ -354,6 +351,10 @@ def _wake_on_child() -> int:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     return readable
+
+
+def _translated(request: Message, failure: Exception) -> Exception:
+    return attempts.refusal(request, failure) if isinstance(failure, OSError) else failure
 
 
 def _has_ended(pid: int) -> bool:
