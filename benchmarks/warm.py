@@ -1,4 +1,4 @@
-"""What a callable costs through supervisor and keeper, exec'd and forked from a warm interpreter."""
+"""What a callable costs through supervisor and keeper, exec'd and forked."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ keeper's like any other.  One that can't tell it ends, and has run nothing.
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import resource
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 CALL = b"call"
 NOT_EXECUTABLE = 126  # what an exec of the same would end with
 COMM_MAX = 15
+FDS_MAX = (1 << 31) - 1
+IN_ONE_CALL = sys.version_info >= (3, 10)  # else `closerange` asks for each
 
 
 class _SpawnFailed(Exception):
@@ -87,10 +88,16 @@ def _asked(directory: bytes, offset: int) -> dict[str, Any]:
 
 
 def _set_environment(env: Mapping[str, str]) -> None:
-    os.environb.clear()
+    """Only what differs is touched: the interpreter has most of it already, and each page that is
+    written to is copied."""
+    wanted = {_bytes(name): _bytes(value) for name, value in env.items()}
+    had = dict(os.environb)
     try:
-        for name, value in env.items():
-            os.environb[_bytes(name)] = _bytes(value)
+        for name in had.keys() - wanted.keys():
+            del os.environb[name]
+        for name, value in wanted.items():
+            if had.get(name) != value:
+                os.environb[name] = value
     except ValueError as exc:  # a NUL, or a `=` in a name: the edge has let it through
         raise _SpawnFailed(f"{sys.executable}: {exc}", NOT_EXECUTABLE) from None
     time.tzset()
@@ -134,13 +141,10 @@ def _enter_cgroup(path: str | None) -> None:
 
 def _leave_the_interpreter(title: str) -> None:
     """Nothing of it is left that a fresh one would not have."""
-    top = max(map(int, os.listdir("/proc/self/fd")))
-    os.closerange(3, top + 1)
-    with open("/proc/self/comm", "wb", buffering=0) as file:
-        file.write(_bytes(title.rpartition(":")[2])[:COMM_MAX])
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    comm = os.open("/proc/self/comm", os.O_WRONLY)
+    os.write(comm, _bytes(title.rpartition(":")[2])[:COMM_MAX])
+    os.closerange(3, FDS_MAX if IN_ONE_CALL else max(map(int, os.listdir("/proc/self/fd"))) + 1)
     _renew()
-    importlib.invalidate_caches()
     gc.enable()
     # What came meanwhile takes effect now.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

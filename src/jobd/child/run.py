@@ -12,7 +12,7 @@ import json
 import os
 import sys
 
-from . import standin, target
+from . import leaving, standin, target
 from .ending import described, excerpt, obeyed, show
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ def run(directory: str) -> NoReturn:
     code, result = _outcome(call, last_act)
     if result is not None and os.getpid() == process:  # else a fork of the job's came back here
         _write(directory, result)
+    leaving.note(code)
     sys.exit(code)
 
 

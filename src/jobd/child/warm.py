@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 
-from . import begun, standin
+from . import begun, leaving, standin
 from . import place as places
 from .ending import class_name, excerpt, show
 
@@ -69,6 +69,8 @@ def _is_forked(channel: _socket.socket, packet: bytes) -> bool:
     except OSError as exc:
         _lack(channel, packet, exc)
         return False
+    # Ignored, as it is in the interpreter, the job's end would be lost if it came before ours.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         if os.fork():
             os._exit(0)
@@ -101,12 +103,15 @@ def _prepare(runtime: dict[str, Any], number: int) -> list[str]:
     for name in [name for name in os.environ if name.startswith("JOBD_")]:
         del os.environ[name]  # they are the interpreter's; preloaded code is in no job
     os.umask(0o022)
+    leaving.arrange()
     _preload(runtime["path"], runtime["preload"])
     _refuse_threads()
     warnings = [*_native_threads(), *_descriptors(number)]
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     _default_signals()
+    _forget_directories()
+    leaving.share()
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -160,6 +165,18 @@ def _descriptors(number: int) -> list[str]:
         if fd > 2 and fd != number:
             warnings.append(f"preloaded modules left {leads_to} open; it is closed in each job")
     return warnings
+
+
+def _forget_directories() -> None:
+    """What the import system has listed of them; but for the standard library's own.
+
+    So a file that has come since is found, and no job pays for `importlib.invalidate_caches`,
+    which imports more than most jobs do.
+    """
+    library = os.path.dirname(os.__file__)
+    for path in list(sys.path_importer_cache):
+        if path != library and not path.startswith(os.path.join(library, "lib-dynload")):
+            del sys.path_importer_cache[path]
 
 
 def _default_signals() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobd.keeper.warm import Asked, Interpreter
 
     # The pid; why there is no process; or None: it is to be exec'd.
-    Answer = tuple[Asked, int | Exception | None]
+    Answer = tuple[warm.Asked, int | Exception | None]
 
 START_S = 120.0  # for a preload, from a slow disk
 READY_S = 0.5  # that a launch waits for an interpreter that has just been started
@@ -37,16 +37,16 @@ TRIES = 2
 class Forks:
     def __init__(self, report: Callable[[Message], None]) -> None:
         self.pids: set[int] = set()  # of interpreters, those included that are on their way out
-        self.waiting: dict[tuple[str, int], Asked] = {}
+        self.waiting: dict[tuple[str, int], warm.Asked] = {}
         self._report = report
-        self._interpreter: Interpreter | None = None  # the one that serves
-        self._all: dict[int, Interpreter] = {}
+        self._interpreter: warm.Interpreter | None = None  # the one that serves
+        self._all: dict[int, warm.Interpreter] = {}
         self._answers: list[Answer] = []
         self._key: str | None = None
         self._failures = 0  # in a row, of the present key
         self._not_before = 0.0
 
-    def warm(self, runtime: Message | None) -> None:
+    def have(self, runtime: Message | None) -> None:
         """That one serves, or is about to, and no other."""
         if runtime is None:
             self._retire()
@@ -122,7 +122,7 @@ class Forks:
         asked.due = time.monotonic() + (READY_S if starting else ANSWER_S)
         return True
 
-    def _serving(self, runtime: Message) -> Interpreter | None:
+    def _serving(self, runtime: Message) -> warm.Interpreter | None:
         if self._key != runtime["key"]:
             self._retire()
             self._key, self._failures, self._not_before = runtime["key"], 0, 0.0
@@ -152,7 +152,7 @@ class Forks:
 
     # What it says, and what it fails to say.
 
-    def _hear(self, one: Interpreter, message: Message) -> None:
+    def _hear(self, one: warm.Interpreter, message: Message) -> None:
         asked = one.asked.pop((message.get("id", ""), message.get("attempt", 0)), None)
         if message.get("ready"):
             for unasked in one.is_ready():
@@ -187,7 +187,7 @@ class Forks:
             if one.born + START_S <= now:
                 self._part(one, f"it was not ready within {START_S:.0f} s")
 
-    def _part(self, one: Interpreter, why: str) -> None:
+    def _part(self, one: warm.Interpreter, why: str) -> None:
         """No more is heard of it: what it was asked for and has not done is asked of another."""
         for message in one.close():
             self._hear(one, message)
@@ -201,7 +201,7 @@ class Forks:
             if asked.tries >= TRIES or not self._ask(asked):
                 self._answers.append((asked, None))
 
-    def _mourn(self, one: Interpreter, why: str) -> None:
+    def _mourn(self, one: warm.Interpreter, why: str) -> None:
         """Who had served, and died once, has a successor at once."""
         now = time.monotonic()
         if one.ready_at is not None and now - one.ready_at >= STEADY_S:

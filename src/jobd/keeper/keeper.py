@@ -129,7 +129,7 @@ class Keeper:
         elif what == "ping":
             self._line.report({"report": "pong"})
         elif what == "warm":
-            self._forks.warm(request["runtime"])
+            self._forks.have(request["runtime"])
         elif key in self._forks.waiting:
             self._forks.waiting[key].interfere(request)
         elif running is None:
