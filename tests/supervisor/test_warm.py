@@ -287,8 +287,8 @@ def test_a_stray_that_hides_is_killed_and_the_interpreter_is_not(scene, world):
     [
         "import asyncio; return asyncio.run(asyncio.sleep(0, 7))",
         "import subprocess; return int(subprocess.run(['echo', '7'], stdout=-1).stdout)",
-        "import threading as t; r = []; s = t.Timer(0, r.append, (7,)); s.start(); s.join()"
-        "; return r[0]",
+        ("import threading as t; r = []; s = t.Timer(0, r.append, (7,)); s.start(); s.join()"
+         "; return r[0]"),
         *(f"import multiprocessing as m\n with m.get_context({how!r}).Pool(1) as p: "
           "return p.apply(abs, (-7,))" for how in ("spawn", "fork", "forkserver")),
     ],
