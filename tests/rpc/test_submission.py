@@ -297,7 +297,7 @@ async def test_who_submitted_it_is_what_the_kernel_says(client, world):
 
 async def test_values_of_env_are_shown_to_nobody(client, world):
     id = await client.submit(**TARGET, env={"TOKEN": "hunter2"})
-    shown = document(world.engine.jobs.get(id), None)
+    shown = document(world.engine, world.engine.jobs.get(id), None)
     assert shown["env"] == ["TOKEN"]
     assert "hunter2" not in json.dumps(await client.call("status", id=id))
     assert "hunter2" not in json.dumps(await client.call("list"))

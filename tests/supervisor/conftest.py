@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from jobd.clock import SystemClock
 from jobd.core.allow import Admitted
-from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
 from jobd.core.decision import Kill, Launch, Probe, Settle, Stop
 from jobd.core.job import Ending, Job, Policy, Running, Status
 from jobd.keeper import protocol, tree
@@ -39,6 +40,7 @@ class World:
         self.app.mkdir()
         self.reports: list[AttemptEnded | AttemptNeverRan] = []
         self.probes: list[Probed] = []
+        self.looks: list[Looked] = []
         self.output = Outputs(self.log_dir)
         self.options: dict[str, Any] = {}
         self.forking: dict[str, Any] | None = None  # what callables are forked from; None: exec
@@ -50,7 +52,8 @@ class World:
         """The next daemon's."""
         return Forking(
             self, state_dir=self.state_dir, log_dir=self.log_dir, settings=self.settings,
-            report=self._hear, jitter=lambda: 0.5, boot_id=boot_id, outputs=self.output,
+            report=self._hear, now=SystemClock().now, jitter=lambda: 0.5, boot_id=boot_id,
+            outputs=self.output,
         )  # fmt: skip
 
     def fork(self, key: str = "1", *, preload: Sequence[str] = (), **more: Any) -> None:
@@ -78,9 +81,11 @@ class World:
         await self.until(lambda: self.warmth and self.warmth[-1]["pid"])
         return int(self.warmth[-1]["pid"])
 
-    def _hear(self, report: AttemptEnded | AttemptNeverRan | Probed) -> None:
+    def _hear(self, report: AttemptEnded | AttemptNeverRan | Looked | Probed) -> None:
         if isinstance(report, Probed):
             self.probes.append(report)
+        elif isinstance(report, Looked):
+            self.looks.append(report)
         else:
             self.reports.append(report)
 

@@ -39,12 +39,8 @@ def stored(end: int | str) -> int | str:
     return f"{module}:{name}"
 
 
-def named(
-    ends: Collection[int | str], *, exit_code: int | None, signal: str | None, mro: Sequence[str]
-) -> bool:
-    """Whether one of `ends` is what is told here: None and empty are nothing."""
-    if exit_code in ends or signal in ends:
-        return True
+def named(ends: Collection[int | str], mro: Sequence[str]) -> bool:
+    """Whether one of `ends` is the exception, or a class that it is a kind of."""
     said = set(mro)
     return any(
         isinstance(end, str) and end.replace(":", ".").removeprefix("builtins.") in said

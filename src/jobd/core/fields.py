@@ -206,7 +206,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     ),
     "idle_timeout": Field(
         **_SECONDS, above=0, nullable=True, policy=True,
-        says="the same when neither output nor progress came for this long",
+        says="per attempt; the same when neither output nor progress came for this long",
     ),
     "expires": Field(
         **_SECONDS, above=0, nullable=True, policy=True, later=True,

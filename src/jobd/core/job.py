@@ -145,6 +145,7 @@ class Ending:
     result: bytes = b"null"  # JSON, of a callable that completed
     of_command: bool = False  # its exit code says it all, and the policy what that means
     crowded: bool = False  # ended by jobd, for it had more processes than its limit
+    strays: tuple[int, ...] = ()  # pids of what may be its, and was left over
     mro: tuple[str, ...] = ()  # of what a callable raised: `ValueError`, `app.errors.Permanent`
     wish: Literal["retry", "fail"] | None = None  # of a callable: what is to become of the job
     retry_after: float | None = None  # seconds; of the wish to be run again

@@ -39,6 +39,9 @@ class OutputPlaces:
         """Of the two streams, which of them went on when."""
         return f"{self.job_outputs(id)}/{attempt}.order"
 
+    def streams(self, id: str, attempt: int) -> list[str]:
+        return [self.output(id, attempt, stream) for stream in ("stdout", "stderr")]
+
 
 class Places(OutputPlaces):
     """And where attempts have their own files, and jobs their home."""

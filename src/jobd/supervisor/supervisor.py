@@ -17,14 +17,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from jobd import linux
-from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
-from jobd.core.decision import Effect, Forget, Kill, Launch, Probe, Settle, Stop
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
+from jobd.core.decision import Effect, Forget, Kill, Launch, Look, Probe, Settle, Stop
 from jobd.core.job import Ending, Job
+from jobd.core.moment import Moment
 from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import protocol, tree
 from jobd.keeper.private import make_private
-from jobd.supervisor import link, reaping, settling
+from jobd.supervisor import link, orphans, settling, sight
 from jobd.supervisor.ending import ending_of
 from jobd.supervisor.launching import Places, launch_message
 from jobd.supervisor.output import Outputs
@@ -43,11 +44,12 @@ TRY_AGAIN_S: Final = 1.0  # after a keeper that could not be started
 class Live:
     """An attempt that has been launched and not reported yet."""
 
-    __slots__ = ("attempt", "pid")
+    __slots__ = ("attempt", "pid", "sight")
 
     def __init__(self, attempt: int) -> None:
         self.attempt = attempt
         self.pid: int | None = None
+        self.sight: sight.Sight | None = None  # of its output; None: it was not looked at yet
 
 
 class Supervisor:
@@ -57,7 +59,8 @@ class Supervisor:
         state_dir: str | os.PathLike[str],
         log_dir: str | os.PathLike[str],
         settings: Callable[[], LaunchSettings],
-        report: Callable[[AttemptEnded | AttemptNeverRan | Probed], None],
+        report: Callable[[AttemptEnded | AttemptNeverRan | Looked | Probed], None],
+        now: Callable[[], Moment],
         jitter: Callable[[], float],
         boot_id: str,
         outputs: Outputs,
@@ -67,6 +70,7 @@ class Supervisor:
         self._keeper_log = os.path.join(os.path.abspath(log_dir), "keeper.log")
         self._settings = settings
         self._report = report
+        self._now = now
         self._jitter = jitter
         self._boot_id = boot_id
         self._outputs = outputs
@@ -97,15 +101,15 @@ class Supervisor:
         except OSError as exc:
             raise CannotStart(f"can't start the keeper: {exc}", exit_code=EXIT_RETRY) from exc
         adopted = keeper.attempts
-        orphans = [orphan for job in running if (orphan := self._adopt(job, adopted))]
+        lost = [orphan for job in running if (orphan := self._adopt(job, adopted))]
         self._strangers.update(adopted)
         for id, attempt in adopted:  # nobody has it on record, so nobody would ever end it
             log.error("unrecorded_attempt id=%s attempt=%s", id, attempt)
             self._send({"request": "kill", "id": id, "attempt": attempt})
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
-        await asyncio.wait([self._spawn(self._settle(orphans))], timeout=SETTLING_S)
-        reaping.watch_orphans()
+        await asyncio.wait([self._spawn(self._settle(lost))], timeout=SETTLING_S)
+        orphans.watch()
         keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
         await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
 
@@ -122,6 +126,8 @@ class Supervisor:
                 )
             case Kill():
                 self._interfere(effect.id, effect.attempt, {"request": "kill"})
+            case Look():
+                self._spawn(self._look(effect))
             case Settle():
                 directory = self._places.attempt(effect.id, effect.attempt)
                 self._send({"request": "settle", "directory": directory})
@@ -205,6 +211,9 @@ class Supervisor:
         """It is live; None: in the keeper, out of whose list it is taken."""
         assert job.running is not None
         self._live[job.id] = live = Live(job.running.number)
+        if job.policy.idle_timeout is not None:
+            paths = self._places.streams(job.id, live.attempt)
+            live.sight = sight.Sight(sight.files(paths), self._now(), None)
         known = adopted.pop((job.id, live.attempt), None)
         if known is None:
             this_boot = job.running.boot_id == self._boot_id
@@ -212,6 +221,17 @@ class Supervisor:
         live.pid = known["pid"]
         log.info("adopted id=%s attempt=%s pid=%s", job.id, live.attempt, live.pid)
         return None
+
+    async def _look(self, effect: Look) -> None:
+        """In a thread: a stat on a disk that is slow is slow."""
+        live = self._live.get(effect.id)
+        found = await asyncio.to_thread(
+            sight.files, self._places.streams(effect.id, effect.attempt)
+        )
+        if live is not None and live.attempt == effect.attempt:
+            live.sight = sight.later(live.sight or sight.of_new(effect.since), found, self._now())
+            at, seen_at = live.sight.at.boot, live.sight.seen_at
+            self._report(Looked(effect.id, effect.attempt, at, seen_at))
 
     def _interfere(self, id: str, attempt: int, request: dict[str, Any]) -> None:
         live = self._live.get(id)
@@ -235,6 +255,9 @@ class Supervisor:
         if ending is None:
             self._report(AttemptNeverRan(id, attempt, want))
         else:
+            if ending.strays:
+                pids = ",".join(map(str, ending.strays))
+                log.warning("strays_left id=%s attempt=%s pids=%s", id, attempt, pids)
             self._report(AttemptEnded(id, attempt, ending, self._jitter()))
 
     # The keeper speaks.
@@ -303,15 +326,15 @@ class Supervisor:
         dead, self._link = self._link, None
         assert dead is not None
         self._probed("the keeper died")
-        orphans = [self._orphan(id, live.attempt) for id, live in self._live.items()]
+        lost = [self._orphan(id, live.attempt) for id, live in self._live.items()]
         with contextlib.suppress(ProcessLookupError):
             if dead.pidfd >= 0:
                 signal.pidfd_send_signal(dead.pidfd, signal.SIGKILL)  # lost is lost
         await dead.gone()
         dead.release()
         await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
-        self._spawn(self._settle(orphans))
-        reaping.watch_orphans()
+        self._spawn(self._settle(lost))
+        orphans.watch()
         while True:
             try:
                 keeper = await self._connect()
@@ -322,15 +345,15 @@ class Supervisor:
                 keeper.listen()
                 return
 
-    async def _settle(self, orphans: Sequence[settling.Orphan]) -> None:
+    async def _settle(self, lost: Sequence[settling.Orphan]) -> None:
         loop = asyncio.get_running_loop()
 
         def tell(orphan: settling.Orphan, ending: Ending | None) -> None:
             marker = orphan.marker
             loop.call_soon_threadsafe(self._ended, marker.id, marker.attempt, ending)
 
-        if orphans:
-            await asyncio.to_thread(settling.settle, orphans, tell, self._closing)
+        if lost:
+            await asyncio.to_thread(settling.settle, lost, tell, self._closing)
 
     def _orphan(self, id: str, attempt: int, *, this_boot: bool = True) -> settling.Orphan:
         marker = tree.Marker(self._settings().socket, id, attempt)

@@ -1,4 +1,4 @@
-"""Reaps the strays that were left alive, and became the daemon's children."""
+"""Reaps the strays that a dead keeper left: they became this process's children."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ assert sys.platform != "win32"
 log = logging.getLogger(__name__)
 
 
-def watch_orphans() -> None:
-    """They are reaped when they end: those that are the daemon's children by now.
+def watch() -> None:
+    """Each that there is now will be no zombie, whenever it ends.
 
-    They became so when their keeper died.  Also for a start: an upgrade keeps the children, and
-    forgets what was known of them.
+    Also at a start: an upgrade keeps the children, and forgets what was known of them.
     """
     own = os.getpid()
     try:
