@@ -28,7 +28,7 @@ DEPTH_MAX = 200  # of a result's arrays and objects; every reader must manage
 def run(directory: str) -> NoReturn:
     """Ends with SystemExit, so that threads are joined and `atexit` runs before the end."""
     with open(os.path.join(directory, CALL), encoding="utf-8", errors="surrogateescape") as file:
-        call = json.load(file)
+        call = json.loads(file.readline())  # what follows is for a fork, see `begun`
     sys.argv = [call["target"]]
     sys.path[:0] = call["path"]
     standin.lend_jobd()

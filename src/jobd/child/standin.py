@@ -25,4 +25,5 @@ class _LastResort:
 
 
 def lend_jobd() -> None:
-    sys.meta_path.append(_LastResort)
+    if _LastResort not in sys.meta_path:
+        sys.meta_path.append(_LastResort)
