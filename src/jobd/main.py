@@ -294,6 +294,7 @@ class _Service:
         return Handover(self._listener.kept, lock_fd)
 
     async def _reloaded(self, config: Config) -> None:
+        self._supervisor.warm()
         self._logs.follow(config)
         if self._outputs.total_max_bytes != config.output.total_max_bytes:
             self._outputs.total_max_bytes = config.output.total_max_bytes

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,43 @@ class World:
         self.looks: list[Looked] = []
         self.output = Outputs(self.log_dir)
         self.options: dict[str, Any] = {}
+        self.forking: dict[str, Any] | None = None  # what callables are forked from; None: exec
+        self.limits: dict[str, Any] = {}
+        self.warmth: list[dict[str, Any]] = []  # what the keeper said of its interpreters
         self.supervisor = self.another()
 
     def another(self, boot_id: str = "this") -> Supervisor:
         """The next daemon's."""
-        return Supervisor(
-            state_dir=self.state_dir, log_dir=self.log_dir, settings=self.settings,
+        return Forking(
+            self, state_dir=self.state_dir, log_dir=self.log_dir, settings=self.settings,
             report=self._hear, now=SystemClock().now, jitter=lambda: 0.5, boot_id=boot_id,
             outputs=self.output,
         )  # fmt: skip
+
+    def fork(self, key: str = "1", *, preload: Sequence[str] = (), **more: Any) -> None:
+        """From now on callables are forked from a warm interpreter."""
+        self.forking = {"key": key, "preload": list(preload), **more}
+
+    @property
+    def runtime(self) -> dict[str, Any] | None:
+        if self.forking is None:
+            return None
+        settings = self.settings()
+        return {
+            "program": settings.python, "env": {**settings.env, **settings.python_env},
+            "path": list(settings.python_path), **self.forking,
+        }  # fmt: skip
+
+    async def warm(self) -> None:
+        """The interpreter, if there is to be one, serves."""
+        self.supervisor._send({"request": "warm", "runtime": self.runtime})
+        if self.forking is not None:
+            await self.warm_pid()
+
+    async def warm_pid(self) -> int:
+        """Of the interpreter that serves."""
+        await self.until(lambda: self.warmth and self.warmth[-1]["pid"])
+        return int(self.warmth[-1]["pid"])
 
     def _hear(self, report: AttemptEnded | AttemptNeverRan | Looked | Probed) -> None:
         if isinstance(report, Probed):
@@ -151,11 +179,14 @@ class World:
         assert self.supervisor._link is not None
         return self.supervisor._link.pid
 
-    def job(self, id: str = "job0000000000001", attempt: int = 1, boot_id: str = "this") -> Job:
+    def job(
+        self, id: str = "job0000000000001", attempt: int = 1, boot_id: str = "this", **policy: Any
+    ) -> Job:
         """As the journal would tell the next daemon."""
         job = Job(
-            id=id, number=1, by="uid:0", call=b"{}", policy=Policy(), submitted_at=0, run_at=0
-        )
+            id=id, number=1, by="uid:0", call=b"{}", policy=Policy(**policy), submitted_at=0,
+            run_at=0,
+        )  # fmt: skip
         job.status, job.attempt = Status.RUNNING, attempt
         job.running = Running(number=attempt, started_at=0, boot_id=boot_id, boot_at=0)
         return job
@@ -184,6 +215,33 @@ class World:
                 process.signal(signal.SIGKILL)
             time.sleep(0.005)
         self.output.close()
+
+
+class Forking(Supervisor):
+    """Its launches say what the world wants of them."""
+
+    def __init__(self, world: World, **more: Any) -> None:
+        super().__init__(**more)
+        self.world = world
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if message["request"] == "launch":
+            message |= {"runtime": message["call"] and self.world.runtime}
+            message |= {"limits": self.world.limits}
+        super()._send(message)
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        if message["report"] == "warm":
+            self.world.warmth.append(message)
+        super()._receive(message)
+
+
+@pytest.fixture(params=["exec", "fork"])
+def start(request: pytest.FixtureRequest, world: World) -> str:
+    """For tests that hold for either."""
+    if request.param == "fork":
+        world.fork()
+    return str(request.param)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_whatever_a_probe_meets_too_is_the_hosts_fault(world, monkeypatch, numbe
     effect = Launch(ID, 1, "uid:0", b'{"command":["true"]}', Policy(), Admitted("/bin/true"))
     monkeypatch.setattr(os, "posix_fallocate", fails)
     with pytest.raises(files.NoRoom, match=os.strerror(number)):
-        attempt.launch(launch_message(effect, world.settings(), places))
+        attempt.Prepared(launch_message(effect, world.settings(), places))
     assert os.listdir(places.attempts) == []
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from jobd.supervisor.ending import ending_of
 
+pytestmark = pytest.mark.usefixtures("start")
+
 ENDED = {
     "callable": True, "pid": 7, "started_at": 1.0, "exit_code": 0, "signal": None, "cpu_time": 0.1,
     "max_rss": 1,
@@ -170,6 +172,7 @@ def test_a_result_that_is_a_directory_costs_the_keeper_no_descriptor(scene):
         world.options["python_env"] = {"WHERE": str(world.directory())}
         world.launch("sleep", "60", id="job0000000000002")
         await world.pid("job0000000000002")
+        await world.warm()
         opened = len(os.listdir(f"/proc/{world.keeper_pid()}/fd"))
         world.call("jobs:f")
         assert (await world.ending()).kind == "exit"

@@ -1,6 +1,7 @@
 """Run by its path: `python -I …/child/main.py DIRECTORY`, an attempt's, with its `call` in it.
 
-Short, since a file that is run is compiled anew each time.
+Or `… main.py warm DESCRIPTOR …`: then it goes on from there in each process that is forked for a
+job.  Short, since a file that is run is compiled anew each time.
 """
 
 import os
@@ -13,4 +14,9 @@ if __name__ == "__main__":
     sys.modules["_jobd_child"] = package
     from _jobd_child import run  # type: ignore[import-not-found] # named above
 
-    run.run(sys.argv[1])
+    directory = sys.argv[1]
+    if directory == "warm":
+        from _jobd_child import warm
+
+        directory = warm.serve(int(sys.argv[2]))
+    run.run(directory)

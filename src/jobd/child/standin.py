@@ -35,4 +35,5 @@ def jobd_inside() -> Any:
 
 
 def lend_jobd() -> None:
-    sys.meta_path.append(_LastResort)
+    if _LastResort not in sys.meta_path:
+        sys.meta_path.append(_LastResort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Sized
 
     from jobd.keeper.protocol import Message
 
@@ -24,6 +25,15 @@ YOUNG_S = 0.2
 NEAR_PIDS = 512
 MESSAGE_MAX = 600  # characters
 PROBE_FDS = 8  # more than a start takes, with those of `subprocess`
+
+
+class Mains(dict[int, "Attempt"]):
+    """Attempts by the pids of their main processes, and what else the keeper has of children."""
+
+    def __init__(self, warm: Collection[int] = (), awaited: Sized = ()) -> None:
+        super().__init__()
+        self.warm = warm  # pids of interpreters, which are no attempt's
+        self.awaited = awaited  # launches that may have a process which is not known yet
 
 
 class Attempt:
@@ -60,7 +70,7 @@ class Attempt:
 
     # Its processes.
 
-    def signal(self, number: int, mains: Mapping[int, Attempt]) -> None:
+    def signal(self, number: int, mains: Mains) -> None:
         """To the whole tree: the group at once, so that nobody forks away from under it."""
         with contextlib.suppress(PermissionError):  # all of them another user's by setuid
             os.killpg(self.pid, number)
@@ -68,7 +78,7 @@ class Attempt:
             if process.living and process.group != self.pid:
                 process.signal(number)
 
-    def survivors(self, mains: Mapping[int, Attempt]) -> list[tree.Process]:
+    def survivors(self, mains: Mains) -> list[tree.Process]:
         """Who lives on although the main process has ended.  Reaps the dead among its orphans.
 
         OSError where that can't be seen now.
@@ -76,6 +86,8 @@ class Attempt:
         if self._is_last_child():
             # Only the dead are left, and mostly that is the main process alone.
             pids: Iterable[int] | None = tree.children()
+        elif self._has_no_orphans(mains):
+            return []
         else:
             pids = self._possible_pids()
         living = []
@@ -86,9 +98,7 @@ class Attempt:
                 self.add_cost(process.pid)
         return living
 
-    def processes(
-        self, mains: Mapping[int, Attempt], pids: Iterable[int] | None = None
-    ) -> list[tree.Process]:
+    def processes(self, mains: Mains, pids: Iterable[int] | None = None) -> list[tree.Process]:
         """The attempt's whole tree, as it is now; `pids` are the only ones to look at."""
         found = tree.scan(pids)
         keeper = os.getpid()
@@ -106,16 +116,18 @@ class Attempt:
         self.cpu_s += usage.ru_utime + usage.ru_stime
         self.max_rss = max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss))
 
-    def _owns(self, orphan: tree.Process, mains: Mapping[int, Attempt]) -> bool:
+    def _owns(self, orphan: tree.Process, mains: Mains) -> bool:
         """Whether an orphan that the kernel gave to the keeper comes from this attempt."""
         if self.pid in (orphan.session, orphan.group):
             return True
+        if orphan.pid in mains.warm:
+            return False
         marker = tree.marker(orphan.pid)
         if marker is not None:
             return marker == self.marker
         # It left the session with an environment of its own.  Nobody else can be its origin
         # if this attempt is the only one; with several it stays until the last of them ends.
-        alone = len(mains) == 1 and self.stray == "kill"
+        alone = len(mains) + len(mains.awaited) == 1 and self.stray == "kill"
         return alone and self.start_ticks is not None and orphan.started >= self.start_ticks
 
     def _is_last_child(self) -> bool:
@@ -129,6 +141,18 @@ class Attempt:
         except ChildProcessError:
             return True
         return False
+
+    def _has_no_orphans(self, mains: Mains) -> bool:
+        """Whether all the keeper's children are known: what is left of a tree whose main process
+        has ended would be among them.  No list is believed that lacks the main process.
+
+        The kernel's list may miss some while others leave it; but nobody leaves this one
+        before the keeper, which reads it, has reaped him.
+        """
+        children = tree.children()
+        return self.pid in children and all(
+            child in mains or child in mains.warm for child in children
+        )
 
     def _possible_pids(self) -> Iterable[int] | None:
         """The only numbers that its descendants can have; None: any."""
@@ -161,41 +185,68 @@ class Attempt:
         }
 
 
-def launch(message: Message) -> Attempt:
-    """Starts what the message says, once: claim, room, files, spawn.
+class Prepared:
+    """An attempt that is claimed and has its room and files, and no process yet."""
 
-    Raises Taken, NoRoom (neither leaves anything behind) and SpawnFailed.
-    """
-    directory = message["directory"]
-    try:
-        claim = files.claim(directory)
-    except OSError as exc:
-        raise _refusal(message, exc) from None
-    opened = [claim]
-    try:
-        files.prepare(directory, claim, message["call"])
-        files.sign(claim, message["env"][SOCKET_PATH])
-        opened.append(files.open_output(message["stdout"]))
-        opened.append(files.open_output(message["stderr"]))
-        pid = posix.spawn(
-            message["program"], message["argv"], _environment(message),
-            cwd=message["cwd"], stdout=opened[1], stderr=opened[2],
-        )  # fmt: skip
-        # From here on it runs, and whatever fails, nobody may be told otherwise.
-        attempt = Attempt(message, pid)
+    __slots__ = ("claim", "env", "message", "outputs")
+
+    def __init__(self, message: Message) -> None:
+        """Raises Taken, NoRoom (neither leaves anything behind) and SpawnFailed."""
+        self.message = message
+        self.outputs: list[int] = []
+        try:
+            self.claim = files.claim(message["directory"])
+        except OSError as exc:
+            raise refusal(message, exc) from None
+        try:
+            self.env = _environment(message)
+            files.prepare(message["directory"], self.claim, self._call())
+            files.sign(self.claim, message["env"][SOCKET_PATH])
+            self.outputs.append(files.open_output(message["stdout"]))
+            self.outputs.append(files.open_output(message["stderr"]))
+        except OSError as exc:
+            self.close()
+            raise refusal(message, exc) from None
+
+    def spawn(self) -> Attempt:
+        """Raises NoRoom, which leaves nothing behind, and SpawnFailed."""
+        message, (stdout, stderr) = self.message, self.outputs
+        try:
+            pid = posix.spawn(
+                message["program"], message["argv"], self.env,
+                cwd=message["cwd"], stdout=stdout, stderr=stderr,
+            )  # fmt: skip
+        except OSError as exc:
+            raise refusal(message, exc) from None
+        return self.begun(pid)
+
+    def begun(self, pid: int) -> Attempt:
+        """It runs, and whatever fails from here on, nobody may be told otherwise."""
+        attempt = Attempt(self.message, pid)
         # A claim that can't be signed still holds: who settles it knows the processes by their
         # marker.
         with contextlib.suppress(OSError):
             files.sign(
-                claim, attempt.marker.socket, pid=pid, start_ticks=attempt.start_ticks,
+                self.claim, attempt.marker.socket, pid=pid, start_ticks=attempt.start_ticks,
                 started_at=attempt.started_at,
             )  # fmt: skip
         return attempt
-    except OSError as exc:
-        raise _refusal(message, exc) from None
-    finally:
-        for fd in opened:
+
+    def close(self) -> None:
+        for fd in (self.claim, *self.outputs):
             os.close(fd)
+
+    def _call(self) -> str | None:
+        """What the child finds in its file: for a fork, a second line says how to begin."""
+        message = self.message
+        call: str | None = message["call"]
+        if call is None or message.get("runtime") is None:
+            return call
+        how = {
+            "env": self.env, "cwd": message["cwd"], "limits": message.get("limits") or {},
+            "cgroup": message.get("cgroup"),
+        }  # fmt: skip
+        return f"{call}\n{json.dumps(how)}"
 
 
 def probe(directory: str, output: str) -> str | None:
@@ -243,7 +294,7 @@ def _cut(message: str) -> str:
     return message if len(message) <= MESSAGE_MAX else f"{message[:half]} … {message[-half:]}"
 
 
-def _refusal(message: Message, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
+def refusal(message: Message, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
     """Nothing runs.  For want of the host, nothing is left of the try either: it may be made again.
 
     What else goes wrong is the job's own (it may have put a link where its output goes), unless a

@@ -17,6 +17,7 @@ from collections import deque
 
 from jobd.keeper import attempt as attempts
 from jobd.keeper import files, posix, tree
+from jobd.keeper.forks import Forks
 from jobd.keeper.protocol import VERSION, Garbled, Lines, encode
 from jobd.keeper.results import read_result
 
@@ -24,8 +25,9 @@ assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jobd.keeper.attempt import Attempt
+    from jobd.keeper.attempt import Attempt, Prepared
     from jobd.keeper.protocol import Message
+    from jobd.keeper.warm import Asked
 
 REQUESTS_A_TURN = 8  # so that deaths are seen to while many launches wait
 CHUNK = 64 * 1024
@@ -41,7 +43,9 @@ class Keeper:
         self._requests: deque[Message] = deque()
         self._unsent = bytearray()
         self._attempts: dict[tuple[str, int], Attempt] = {}
-        self._mains: dict[int, Attempt] = {}  # the same, by pid
+        self._forks = Forks(self._report)
+        # The same, by pid.
+        self._mains = attempts.Mains(self._forks.pids, self._forks.waiting)
         self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
         self._blind = False  # somebody could not be seen, and is to be looked for again
         self._woken = _wake_on_child()
@@ -52,6 +56,7 @@ class Keeper:
             ready = self._wait()
             if self._woken in ready or self._blind:
                 self._see_to_deaths(woken=self._woken in ready)
+            self._see_to_forks()
             if self._daemon is not None and self._daemon.fileno() in ready:
                 self._receive(self._daemon)
             for _ in range(min(REQUESTS_A_TURN, len(self._requests))):
@@ -61,7 +66,8 @@ class Keeper:
                 continue
             # Only now that the last one was seen to go: there is one daemon at a time, and a
             # second one waits in the listener's queue.
-            if not self._accept() and not self._attempts:
+            if not self._accept() and not self._attempts and not self._forks.waiting:
+                self._forks.close()
                 return
 
     def _wait(self) -> set[int]:
@@ -73,8 +79,13 @@ class Keeper:
         else:
             writing = select.POLLOUT if self._unsent else 0
             poll.register(self._daemon, select.POLLIN | writing)
+        for fd in self._forks.fds():
+            poll.register(fd, select.POLLIN)
         # Who could not be seen is looked for again: no death need come.
         wait_ms = 0 if self._requests else LOOK_AGAIN_MS if self._blind else None
+        due_ms = self._forks.wait_ms()
+        if due_ms is not None:
+            wait_ms = due_ms if wait_ms is None else min(wait_ms, due_ms)
         return {fd for fd, _ in poll.poll(wait_ms)}
 
     # The daemon.
@@ -94,6 +105,9 @@ class Keeper:
             "attempts": [
                 {"id": a.id, "attempt": a.number, "pid": a.pid, "started_at": a.started_at}
                 for a in self._attempts.values()
+            ] + [
+                {"id": id, "attempt": attempt, "pid": None, "started_at": None}
+                for id, attempt in self._forks.waiting
             ],
         })  # fmt: skip
         self._send()
@@ -149,7 +163,8 @@ class Keeper:
 
     def _serve(self, request: Message) -> None:
         what = request.get("request")
-        running = self._attempts.get((request.get("id", ""), request.get("attempt", 0)))
+        key = request.get("id", ""), request.get("attempt", 0)
+        running = self._attempts.get(key)
         if what == "launch":
             self._launch(request)
         elif what == "settle":
@@ -159,6 +174,10 @@ class Keeper:
             self._report({"report": "probed", "why": why})
         elif what == "ping":
             self._report({"report": "pong"})
+        elif what == "warm":
+            self._forks.warm(request["runtime"])
+        elif key in self._forks.waiting:
+            self._forks.waiting[key].interfere(request)
         elif running is None:
             return  # it has ended meanwhile, and its report is on the way
         elif what == "stop":
@@ -177,21 +196,55 @@ class Keeper:
             _complain(f"not all processes of {running.id} could be signalled: {exc}")
 
     def _launch(self, request: Message) -> None:
-        name = {"id": request["id"], "attempt": request["attempt"]}
         try:
-            attempt = attempts.launch(request)
-        except files.Taken:
-            self._report({"report": "taken", **name})
-        except files.NoRoom as exc:
-            self._report({"report": "no_room", "why": str(exc), **name})
-        except posix.SpawnFailed as exc:
-            self._conclude(request["directory"], attempts.failed(request, exc), None)
+            prepared = attempts.Prepared(request)
+        except (files.Taken, files.NoRoom, posix.SpawnFailed) as exc:
+            self._refuse(request, exc)
         else:
-            self._attempts[attempt.key] = self._mains[attempt.pid] = attempt
-            self._report({
-                "report": "launched", **name,
-                "pid": attempt.pid, "started_at": attempt.started_at,
-            })  # fmt: skip
+            if not self._forks.ask(prepared):
+                self._spawn(prepared)
+
+    def _spawn(self, prepared: Prepared) -> None:
+        try:
+            attempt = prepared.spawn()
+        except (files.NoRoom, posix.SpawnFailed) as exc:
+            self._refuse(prepared.message, exc)
+        else:
+            self._begin(attempt)
+        finally:
+            prepared.close()
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._attempts[attempt.key] = self._mains[attempt.pid] = attempt
+        self._report({
+            "report": "launched", "id": attempt.id, "attempt": attempt.number,
+            "pid": attempt.pid, "started_at": attempt.started_at,
+        })  # fmt: skip
+
+    def _refuse(self, request: Message, why: Exception) -> None:
+        name = {"id": request["id"], "attempt": request["attempt"]}
+        if isinstance(why, files.Taken):
+            self._report({"report": "taken", **name})
+        elif isinstance(why, posix.SpawnFailed):
+            self._conclude(request["directory"], attempts.failed(request, why), None)
+        else:
+            self._report({"report": "no_room", "why": str(why), **name})
+
+    def _see_to_forks(self) -> None:
+        for asked, answer in self._forks.answers():
+            prepared = asked.prepared
+            if answer is None:
+                self._spawn(prepared)
+            elif isinstance(answer, int):
+                self._begin(prepared.begun(answer))
+                prepared.close()
+            else:
+                if isinstance(answer, OSError):
+                    answer = attempts.refusal(prepared.message, answer)
+                self._refuse(prepared.message, answer)
+                prepared.close()
+            for request in asked.requests:  # what came while it was launched
+                self._serve_or_part(request)
 
     # Deaths.
 
@@ -216,12 +269,17 @@ class Keeper:
             self._see_to(ended.si_pid)
 
     def _see_to_each(self) -> None:
-        for pid, attempt in list(self._mains.items()):
-            if not attempt.over and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        for pid in (*self._mains, *self._forks.pids):
+            attempt = self._mains.get(pid)
+            if (attempt is None or not attempt.over) and _has_ended(pid):
                 self._see_to(pid)
 
     def _see_to(self, pid: int) -> None:
         """One dead child, still unreaped: nobody else can have its pid yet."""
+        if pid not in self._mains:
+            if self._forks.died(pid):
+                return
+            self._see_to_forks()  # it may be one that was announced meanwhile
         attempt = self._mains.get(pid)
         if attempt is not None:
             attempt.over = True
@@ -297,6 +355,13 @@ def _wake_on_child() -> int:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     return readable
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # just forked: not ours before the one in between has ended
+        return False
 
 
 def _may_command(peer: socket.socket) -> bool:

@@ -24,10 +24,11 @@ class SpawnFailed(Exception):
 
 
 def spawn(
-    program: str, argv: list[str], env: dict[str, str], *, cwd: str, stdout: int, stderr: int
-) -> int:
+    program: str, argv: list[str], env: dict[str, str], *, cwd: str, stdout: int, stderr: int,
+    passed: tuple[int, ...] = (),
+) -> int:  # fmt: skip
     """The pid of a process in a session of its own: /dev/null (the keeper's own descriptor 0)
-    as input, three descriptors, no signal blocked, ignored or caught.
+    as input, three descriptors and those passed, no signal blocked, ignored or caught.
 
     Raises SpawnFailed; and OSError if only something lacks, so that it may be tried again.
 
@@ -37,7 +38,7 @@ def spawn(
     try:
         process = subprocess.Popen(
             argv, executable=program, env=env, cwd=cwd, stdin=0, stdout=stdout, stderr=stderr,
-            start_new_session=True,
+            start_new_session=True, pass_fds=passed,
         )  # fmt: skip
     except OSError as exc:
         if exc.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):

@@ -137,6 +137,14 @@ class Supervisor:
                 self._probing = True
                 self._send({"request": "probe", **self._places.probe})
 
+    def warm(self) -> None:
+        """A warm interpreter as the settings have it by now is made ready; others go.
+
+        Without a keeper nothing is lost: the next one is told first of all.
+        """
+        if self._link is not None:
+            self._link.send({"request": "warm", "runtime": self._settings().runtime})
+
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
         await self._failed.wait()
@@ -190,7 +198,7 @@ class Supervisor:
             if not self._live and not self._strangers:
                 try:
                     async with asyncio.timeout(KEEPER_GOES_S):
-                        await _gone(keeper)
+                        await keeper.gone()
                 except TimeoutError:  # it has something after all; the next daemon finds it
                     log.warning("supervisor.keeper_stays pid=%s", keeper.pid)
             keeper.release()
@@ -271,6 +279,8 @@ class Supervisor:
                 self._pong.set()
             case {"report": "probed", "why": why}:
                 self._probed(why)
+            case {"report": "warm", "pid": pid, "why": why, "warnings": warnings}:
+                _tell_of_warm(pid, why, warnings)
             case {"report": "taken", "id": id, "attempt": attempt}:
                 log.error("already_claimed id=%s attempt=%s", id, attempt)
                 self._spawn(self._settle([self._orphan(id, attempt)]))
@@ -297,6 +307,7 @@ class Supervisor:
                 raise ChildProcessError(f"it ends at once, see {self._keeper_log}")
         log.info("keeper_reached pid=%s attempts=%s", keeper.pid, len(keeper.attempts))
         self._link = keeper
+        self.warm()  # before the first launch, which it would keep waiting
         for message in self._unsent:
             keeper.send(message)
         self._unsent.clear()
@@ -319,7 +330,7 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             if dead.pidfd >= 0:
                 signal.pidfd_send_signal(dead.pidfd, signal.SIGKILL)  # lost is lost
-        await _gone(dead)
+        await dead.gone()
         dead.release()
         await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
         self._spawn(self._settle(lost))
@@ -367,16 +378,11 @@ class Supervisor:
             self._failed.set()
 
 
-async def _gone(keeper: link.Link) -> None:
-    """The keeper's process has ended, and is no zombie of ours."""
-    if keeper.pidfd < 0:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(keeper.pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(keeper.pidfd)
-    with contextlib.suppress(ChildProcessError):  # another daemon's child
-        os.waitpid(keeper.pid, os.WNOHANG)  # noqa: ASYNC222 it does not wait
+def _tell_of_warm(pid: int | None, why: str | None, warnings: Sequence[str]) -> None:
+    """Why there is none: callables are then started as with `start = "exec"`."""
+    for warning in warnings:
+        log.warning("warm_warning text=%r", warning)
+    if pid is not None:
+        log.info("warm_ready pid=%s", pid)
+    elif why is not None:  # else none was asked for
+        log.warning("warm_refused why=%r", why)

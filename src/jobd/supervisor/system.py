@@ -24,6 +24,9 @@ class Supervision(Protocol):
     def act(self, effect: Effect) -> None:
         """Begins to carry out.  Never waits."""
 
+    def warm(self) -> None:
+        """The settings are others by now: a warm interpreter is made ready as they say."""
+
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
 

@@ -1,0 +1,218 @@
+"""The warm interpreters, and the launches that wait for a fork.
+
+At most one interpreter serves; another key's retires.  Whatever becomes of it, each launch that
+it was asked for is answered once: with a pid, with why there is none, or that it is to be
+exec'd instead.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from jobd.keeper import posix
+from jobd.keeper.warm import Asked, Interpreter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobd.keeper.attempt import Prepared
+    from jobd.keeper.protocol import Message
+
+    # The pid; why there is no process; or None: it is to be exec'd.
+    Answer = tuple[Asked, int | Exception | None]
+
+START_S = 120.0  # for a preload, from a slow disk
+READY_S = 0.5  # that a launch waits for an interpreter that has just been started
+ANSWER_S = 5.0  # that a fork may take; one is some ms, on a machine that is very busy too
+STEADY_S = 10.0  # who has served so long died of something new
+BACKOFF_MAX_S = 60.0
+TRIES = 2
+
+
+class Forks:
+    def __init__(self, report: Callable[[Message], None]) -> None:
+        self.pids: set[int] = set()  # of interpreters, those included that are on their way out
+        self.waiting: dict[tuple[str, int], Asked] = {}
+        self._report = report
+        self._interpreter: Interpreter | None = None  # the one that serves
+        self._all: dict[int, Interpreter] = {}
+        self._answers: list[Answer] = []
+        self._key: str | None = None
+        self._failures = 0  # in a row, of the present key
+        self._not_before = 0.0
+
+    def warm(self, runtime: Message | None) -> None:
+        """That one serves, or is about to, and no other."""
+        if runtime is None:
+            self._retire()
+        elif (serving := self._serving(runtime)) is not None and serving.ready_at is not None:
+            self._say(serving.key, serving.pid, None)
+
+    def ask(self, prepared: Prepared) -> bool:
+        """Whether there will be an answer; else it is to be exec'd."""
+        runtime = prepared.message.get("runtime")
+        if runtime is None or prepared.message["call"] is None:
+            return False
+        asked = Asked(prepared)
+        if not self._ask(asked):
+            return False
+        self.waiting[asked.key] = asked
+        return True
+
+    def fds(self) -> list[int]:
+        return [one.line.fileno() for one in self._all.values() if not one.closed]
+
+    def wait_ms(self) -> int | None:
+        """Until somebody's time is up."""
+        if self._answers:
+            return 0
+        due = [asked.due for asked in self.waiting.values()]
+        due += [one.born + START_S for one in self._all.values() if _is_starting(one)]
+        return max(0, round((min(due) - time.monotonic()) * 1000) + 1) if due else None
+
+    def answers(self) -> list[Answer]:
+        """What became of launches since the last time."""
+        for one in list(self._all.values()):
+            for message in one.receive():
+                self._hear(one, message)
+        if self.waiting or any(map(_is_starting, self._all.values())):
+            self._see_to_the_late()
+        for one in list(self._all.values()):
+            if not (one is self._interpreter or one.asked or one.closed):
+                self._part(one, "retired")
+        answers, self._answers = self._answers, []
+        for asked, _ in answers:
+            self.waiting.pop(asked.key, None)
+        return answers
+
+    def died(self, pid: int) -> bool:
+        """Whether that was one: then it is reaped."""
+        one = self._all.get(pid)
+        if one is None:
+            return False
+        # Its group is signalled before it is reaped, and its number another's.
+        status = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert status is not None
+        killed = status.si_code != os.CLD_EXITED
+        self._part(one, f"it was ended by {'signal' if killed else 'code'} {status.si_status}")
+        os.waitpid(pid, 0)
+        self.pids.discard(pid)
+        del self._all[pid]
+        return True
+
+    def close(self) -> None:
+        """None is left."""
+        for pid, one in self._all.items():
+            for _ in one.close():
+                pass
+            os.waitpid(pid, 0)
+
+    # The one that serves.
+
+    def _ask(self, asked: Asked) -> bool:
+        serving = self._serving(asked.prepared.message["runtime"])
+        if serving is None or not serving.ask(asked):
+            return False
+        starting = serving.ready_at is None
+        asked.due = time.monotonic() + (READY_S if starting else ANSWER_S)
+        return True
+
+    def _serving(self, runtime: Message) -> Interpreter | None:
+        if self._key != runtime["key"]:
+            self._retire()
+            self._key, self._failures, self._not_before = runtime["key"], 0, 0.0
+        if self._interpreter is None and time.monotonic() >= self._not_before:
+            self._start(runtime)
+        return self._interpreter
+
+    def _start(self, runtime: Message) -> None:
+        try:
+            self._interpreter = one = Interpreter(runtime)
+        except (OSError, posix.SpawnFailed) as exc:
+            self._failed(runtime["key"], str(exc))
+        else:
+            self._all[one.pid] = one
+            self.pids.add(one.pid)
+
+    def _retire(self) -> None:
+        """It answers for what it was asked, and is ended then."""
+        self._key, self._interpreter = None, None
+
+    def _failed(self, key: str, why: str) -> None:
+        """The next one starts after a while that doubles; until then jobs are exec'd."""
+        self._failures += 1
+        delay = min(BACKOFF_MAX_S, 2.0 ** (self._failures - 1))
+        self._not_before = time.monotonic() + delay
+        self._say(key, None, why)
+
+    # What it says, and what it fails to say.
+
+    def _hear(self, one: Interpreter, message: Message) -> None:
+        asked = one.asked.pop((message.get("id", ""), message.get("attempt", 0)), None)
+        if message.get("ready"):
+            for unasked in one.is_ready():
+                self._answers.append((unasked, None))
+            for waiting in one.asked.values():
+                waiting.due = time.monotonic() + ANSWER_S
+            self._say(one.key, one.pid, None, message["warnings"])
+        elif "refused" in message:
+            self._part(one, message["refused"])
+        elif asked is None:
+            pass  # of one that was given up
+        elif "spawn" in message:
+            failure = posix.SpawnFailed(message["spawn"], message["exit_code"])
+            self._answers.append((asked, failure))
+        elif "lacking" in message:
+            errno = message["lacking"]
+            self._answers.append((asked, OSError(errno, os.strerror(errno))))
+        else:
+            self._answers.append((asked, message["pid"]))
+
+    def _see_to_the_late(self) -> None:
+        now = time.monotonic()
+        for one in list(self._all.values()):
+            late = [asked for asked in one.asked.values() if asked.due <= now]
+            if not _is_starting(one):
+                if late:
+                    self._part(one, f"it did not answer within {ANSWER_S:.0f} s")
+                continue
+            for asked in late:
+                del one.asked[asked.key]
+                self._answers.append((asked, None))
+            if one.born + START_S <= now:
+                self._part(one, f"it was not ready within {START_S:.0f} s")
+
+    def _part(self, one: Interpreter, why: str) -> None:
+        """No more is heard of it: what it was asked for and has not done is asked of another."""
+        for message in one.close():
+            self._hear(one, message)
+        if one is self._interpreter:
+            self._interpreter = None
+            self._mourn(one, why)
+        unanswered = list(one.asked.values())
+        one.asked.clear()
+        for asked in unanswered:
+            asked.tries += 1
+            if asked.tries >= TRIES or not self._ask(asked):
+                self._answers.append((asked, None))
+
+    def _mourn(self, one: Interpreter, why: str) -> None:
+        """Who had served, and died once, has a successor at once."""
+        now = time.monotonic()
+        if one.ready_at is not None and now - one.ready_at >= STEADY_S:
+            self._failures = 0
+        self._failed(one.key, why)
+        if one.ready_at is not None and self._failures == 1:
+            self._not_before = now
+            self._start(one.runtime)
+
+    def _say(self, key: str, pid: int | None, why: str | None, warnings: list[str] = []) -> None:  # noqa: B006 never changed
+        self._report({
+            "report": "warm", "key": key, "pid": pid, "why": why, "warnings": warnings,
+        })  # fmt: skip
+
+
+def _is_starting(one: Interpreter) -> bool:
+    return one.ready_at is None and not one.closed
