@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from jobd import host
+from jobd.core.job import Limits
 
 # In a process of its own, which gives up its rights first.
 ASK = """
@@ -57,6 +58,13 @@ def test_no_more_files_can_be_open_than_the_hard_limit_says() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert host.limit_fault("open_files", hard) is None
     assert f"at most {hard}" in host.limit_fault("open_files", hard + 1)
+
+
+def test_all_limits_that_can_not_be_kept_are_told_and_no_others() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    told = host.limit_faults(Limits(open_files=hard + 1, nice=1, processes=5))
+    assert [name for name, _ in told] == ["open_files"]
+    assert host.limit_faults(Limits()) == ()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of the tree is known what /proc says")

@@ -133,12 +133,10 @@ class Front:
         """
         config = self._in_force.config
         faults = list(config.ceilings.faults(fields))
+        beyond = dict(faults)
         limits = config.policy(fields, is_command=True).limits
-        for name, value in limits.given().items():
-            fault = host.limit_fault(name, value)
-            if fault is not None and f"limits.{name}" not in dict(faults):
-                faults.append((f"limits.{name}", fault))
-        return faults
+        unkept = ((f"limits.{name}", why) for name, why in host.limit_faults(limits))
+        return faults + [(field, why) for field, why in unkept if field not in beyond]
 
     def authorise(self, call: Mapping[str, Any]) -> Admitted | Refused:
         return self._in_force.admission.judge(call)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from typing import Any, Final
 
+from jobd.core.job import Limits
 from jobd.descriptors import hard_limit
 
 NICE_LEAST: Final = -20
 _OF_THE_TREE: Final = ("memory", "cpu_time", "processes")  # known by looking at its processes
+
+
+@lru_cache(maxsize=1024)  # jobs are many and their limits few; a host stays as it is
+def limit_faults(limits: Limits) -> tuple[tuple[str, str], ...]:
+    """(name, why) of those that can't be kept here."""
+    each = ((name, limit_fault(name, value)) for name, value in limits.given().items())
+    return tuple((name, why) for name, why in each if why is not None)
 
 
 def limit_fault(name: str, value: Any) -> str | None:

@@ -1,5 +1,6 @@
 """`jobctl top` without a live screen: what is asked, what it costs, how it is laid out."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from jobd.cli.top import rows
-from jobd.cli.top.glance import Glance, Running
+from jobd.cli.top.glance import Glance, Running, Watch
 from jobd.cli.top.saying import Cleaner, last_line
 from jobd.cli.top.usage import Cost, Usage
 
@@ -99,6 +100,22 @@ def test_no_more_is_asked_for_than_runs(jobctl, running, daemon):
     running({}, {"id": "b" * 16})
     jobctl("top")
     assert {"status": "running", "limit": 2} in [p for m, p in daemon.all_asked() if m == "list"]
+
+
+def test_one_that_starts_between_two_questions_pushes_out_nobody(running, daemon):
+    """Of two, counted as one, the first answer would show the newer alone."""
+    running({}, {"id": "b" * 16})
+    stats = daemon.script["stats"][0]
+    daemon.on("stats", {**stats, "running": 1}, stats)
+
+    async def look():
+        watch = Watch(daemon.path)
+        try:
+            return await watch.look()
+        finally:
+            await watch.aclose()
+
+    assert [job.id for job in asyncio.run(look()).jobs] == [JOB, "b" * 16]
 
 
 @pytest.mark.parametrize("interval", ["0.1", "0", "-1", "soon"])

@@ -340,15 +340,11 @@ def test_a_request_id_is_a_string_of_at_most_255(shared, request_id):
 
 
 LATER_FIELDS = [
-    pytest.param("idle_timeout", 5, marks=covers("field:idle_timeout")),
     pytest.param("expires", 5, marks=covers("field:expires")),
-    pytest.param("success_codes", [0, 1], marks=covers("field:success_codes")),
-    pytest.param("no_retry_on", [2], marks=covers("field:no_retry_on")),
     pytest.param("key", "k", marks=covers("field:key")),
     pytest.param("if_exists", "reject", marks=covers("field:if_exists")),
     pytest.param("after", [], marks=covers("field:after")),
     pytest.param("weight", 1, marks=covers("field:weight")),
-    pytest.param("limits", {"memory": 1 << 30}, marks=covers("field:limits")),
 ]
 
 

@@ -461,8 +461,8 @@ MUTANTS = [
     ),
     Mutant(
         "top asks for the whole history", "src/jobd/cli/top/glance.py",
-        "        limit = min(running, SHOWN_MAX)\n",
-        "        limit = SHOWN_MAX\n",
+        '            limit = min(stats["running"], SHOWN_MAX)\n',
+        "            limit = SHOWN_MAX\n",
         ("tests/cli/test_top.py",),
     ),
 ]  # fmt: skip

@@ -25,7 +25,7 @@ from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import protocol, tree
 from jobd.keeper.private import make_private
-from jobd.supervisor import link, reaping, settling, sight
+from jobd.supervisor import link, orphans, settling, sight
 from jobd.supervisor.ending import ending_of
 from jobd.supervisor.launching import Places, launch_message
 from jobd.supervisor.output import Outputs
@@ -109,7 +109,7 @@ class Supervisor:
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
         await asyncio.wait([self._spawn(self._settle(lost))], timeout=SETTLING_S)
-        reaping.watch_orphans()
+        orphans.watch()
         keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
         await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
 
@@ -334,7 +334,7 @@ class Supervisor:
         dead.release()
         await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
         self._spawn(self._settle(lost))
-        reaping.watch_orphans()
+        orphans.watch()
         while True:
             try:
                 keeper = await self._connect()

@@ -13,6 +13,7 @@ from jobd.client.aio import AsyncClient
 from jobd.errors import NotFound
 
 SHOWN_MAX = 200
+TRIES_MAX = 3  # where more start than end
 PIECE_BYTES = 256 * 1024
 PIECES_MAX = 16  # read in one look
 REST_MAX = 4096  # characters of a line that has not ended
@@ -51,8 +52,7 @@ class Watch:
 
     async def look(self) -> Glance:
         """JobdError where the daemon has no answer."""
-        stats = await self.client.stats()
-        documents = await self._documents(stats["running"])
+        stats, documents = await self._running()
         keys = [(document["id"], document["attempt"]) for document in documents]
         self._seen = {key: self._seen.get(key) or _Attempt(*key) for key in keys}
         attempts = list(self._seen.values())
@@ -68,21 +68,28 @@ class Watch:
         held = (stats.get("held") or {}).get("why", "")
         return Glance(jobs, stats["running"], stats["max_running"], waiting, held)
 
-    async def _documents(self, running: int) -> list[dict[str, Any]]:
-        """Those that run, the oldest first.
+    async def _running(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """How many there are, and those that run, the oldest first.
 
-        No more is asked for than there are: having found them, the daemon looks no further.
+        No more is asked for than there are: having found them, the daemon looks no further.  But
+        the newest come first, so one that starts in between would push out the oldest.
         """
-        if not running:
-            return []
-        limit = min(running, SHOWN_MAX)
+        stats = await self.client.stats()
+        for _ in range(TRIES_MAX):
+            limit = min(stats["running"], SHOWN_MAX)
+            documents = await self._documents(limit) if limit else []
+            stats = await self.client.stats()
+            if min(stats["running"], SHOWN_MAX) <= limit:
+                break
+        return stats, sorted(documents, key=lambda one: (one["started_at"], one["id"]))
+
+    async def _documents(self, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         async for document in self.client.list(status="running", limit=limit):
             found.append(document)
             if len(found) == limit:
                 break
-        found = [document for document in found if document["started_at"] is not None]
-        return sorted(found, key=lambda document: (document["started_at"], document["id"]))
+        return [document for document in found if document["started_at"] is not None]
 
 
 class _Attempt:

@@ -171,8 +171,9 @@ class Jobs(Screen[None]):
             for id, prompt in zip(ids, prompts, strict=True):
                 listed.replace_option_prompt(id, prompt)
             return
-        chosen = None if listed.highlighted is None else shown[listed.highlighted]
+        at = listed.highlighted
+        chosen = None if at is None else shown[at]
         listed.set_options(Option(p, id=id) for id, p in zip(ids, prompts, strict=True))
         if ids:
-            near = min(listed.highlighted or 0, len(ids) - 1)
+            near = min(at or 0, len(ids) - 1)
             listed.highlighted = ids.index(chosen) if chosen in ids else near

@@ -1,4 +1,4 @@
-"""Reaps the strays that were left alive, and became the daemon's children."""
+"""Reaps the strays that a dead keeper left: they became this process's children."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ assert sys.platform != "win32"
 log = logging.getLogger(__name__)
 
 
-def watch_orphans() -> None:
-    """They are reaped when they end: those that are the daemon's children by now.
+def watch() -> None:
+    """Each that there is now will be no zombie, whenever it ends.
 
-    They became so when their keeper died.  Also for a start: an upgrade keeps the children, and
-    forgets what was known of them.
+    Also at a start: an upgrade keeps the children, and forgets what was known of them.
     """
     own = os.getpid()
     try:
         for process in tree.scan().values():
-            # One that has ended shows no marker: an interpreter that went with its keeper, say.
-            if process.parent == own and (not process.living or tree.marker(process.pid)):
+            if process.parent == own and tree.marker(process.pid) is not None:
                 fd = os.pidfd_open(process.pid)
                 asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
     except OSError as exc:  # they stay unreaped, which costs no more than their numbers
