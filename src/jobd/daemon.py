@@ -20,7 +20,7 @@ from jobd.core.promises import (
     RETRY_BYTES,
     START_LEAVES_BYTES,
     SUBMISSION_LEAVES_BYTES,
-    SUBMITTED_BYTES,
+    submission_bytes,
 )  # fmt: skip
 from jobd.core.records import Record
 from jobd.errors import Draining, RequestError, StorageError
@@ -113,7 +113,7 @@ class Daemon:
         """The decision's answer, once it is on disk.  Raises RequestError; then nothing changed."""
         size_bytes = 0
         if isinstance(command, Submit):
-            size_bytes = sum(len(one.call) + SUBMITTED_BYTES for one in command.submissions)
+            size_bytes = sum(submission_bytes(one.call, one.policy) for one in command.submissions)
         return await self._call(partial(self._permitted, command, size_bytes), size_bytes)
 
     async def ask(self, question: Callable[[Engine, Moment], T]) -> T:

@@ -94,7 +94,7 @@ from jobd.errors import ConfigError
         ('[defaults]\nno_retry_on = ["a b"]', "defaults.no_retry_on", "is no name"),
         ("[defaults]\nlimits = {}", "defaults.limits", "see [limits.default]"),
         ('[limits.default]\nmemory = "lots"', "limits.default.memory", "64MiB"),
-        ("[limits.default]\nmemory = 1", "limits.default.memory", "at least 1.04858e+06"),
+        ("[limits.default]\nmemory = 1", "limits.default.memory", "at least 1048576"),
         ("[limits.default]\nmemory = 1.5", "limits.default.memory", "must be bytes"),
         ("[limits.default]\ncpu_time = 0", "limits.default.cpu_time", "more than 0"),
         ("[limits.default]\nprocesses = 0", "limits.default.processes", "at least 1"),

@@ -353,7 +353,6 @@ def test_ping_tells_who_is_there(shared):
 LATER = [
     pytest.param("update", {"id": "zzzz", "priority": 2}, marks=covers("method:update")),
     pytest.param("explain", {"id": "zzzz"}, marks=covers("method:explain")),
-    pytest.param("progress", {"id": "zzzz", "fraction": 1}, marks=covers("method:progress")),
     pytest.param("pause", {}, marks=covers("method:pause")),
     pytest.param("resume", {}, marks=covers("method:resume")),
     pytest.param("schedules", {}, marks=covers("method:schedules")),

@@ -9,8 +9,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jobd.core.commands import Cancel, Drain, Follow, Keep, Remove, Retry, StopAll, Submit
-from jobd.core.decision import Forget, Kill, Launch, Settle, Stop
+from jobd.core.commands import (
+    Cancel,
+    Drain,
+    Follow,
+    Keep,
+    Looked,
+    Progress,
+    Remove,
+    Retry,
+    StopAll,
+    Submit,
+)  # fmt: skip
+from jobd.core.decision import Forget, Kill, Launch, Look, Settle, Stop
 from jobd.core.job import FINAL, WAITING, Job, Status
 from jobd.core.rules import Rules
 from jobd.errors import RequestError
@@ -21,6 +32,8 @@ POLICIES = st.fixed_dictionaries(
         "priority": st.integers(1, 3), "queue": st.sampled_from(["a", "b"]),
         "retry_attempts": st.integers(0, 2), "retry_delay": st.sampled_from([0.0, 5.0, 70.0]),
         "timeout": st.sampled_from([None, 10.0, 60.0]), "kill_grace": st.sampled_from([0.0, 10.0]),
+        "idle_timeout": st.sampled_from([None, 7.0, 20.0]),
+        "no_retry_on": st.sampled_from([(), (1,)]),
         "on_interrupt": st.sampled_from(["retry", "fail"]),
     },
 )  # fmt: skip
@@ -37,6 +50,8 @@ def machine(desk_with):
                 completed_s=700.0, failed_s=900.0, cancelled_s=0.0, max_jobs=10,
             )  # fmt: skip
             self.live: dict[str, int] = {}  # launched and not yet settled
+            self.wrote: dict[str, float] = {}  # by id, of the attempt: its last sign of life
+            self.looks: list[Look] = []  # not answered yet
             self.known: dict[str, str] = {}  # ids by request_id
 
         # What can be asked.
@@ -97,6 +112,30 @@ def machine(desk_with):
             if kind == "never":
                 assert job.interruptions == before[1]
 
+        @precondition(lambda self: self.live)
+        @rule(number=ANY, how=st.sampled_from(["output", "progress"]))
+        def lives(self, number, how):
+            job = self.desk.job(sorted(self.live)[number % len(self.live)])
+            if how == "progress":
+                self.ask(Progress(job.id, 0.5))
+            self.wrote[job.id] = self.desk.boot
+
+        @precondition(lambda self: self.looks)
+        @rule()
+        def somebody_looks(self):
+            look = self.looks.pop(0)
+            seen_at = self.wrote.get(look.id)
+            if seen_at is not None and seen_at <= look.since.boot:
+                seen_at = None  # before this daemon's time
+            job = self.desk.job(look.id)
+            asked = job.running.stopping is None
+            decision = self.desk.decide(Looked(look.id, look.attempt, self.desk.boot, seen_at))
+            self.act(decision)
+            if asked:
+                heard_at = max(self.wrote.get(look.id, 0.0), look.since.boot)
+                idle = self.desk.boot >= heard_at + job.policy.idle_timeout
+                assert job.running.stopping == ("idle" if idle else None)
+
         @rule(seconds=st.sampled_from([0.0, 5.0, 10.0, 60.0, 800.0]))
         def time_passes(self, seconds):
             self.act(self.desk.tick(seconds))
@@ -119,8 +158,14 @@ def machine(desk_with):
                         assert getattr(job, name) == getattr(other, name), name
             assert twin.counts == self.desk.engine.counts
             assert twin.live_bytes == self.desk.engine.live_bytes
-            assert twin.next_deadline().boot == self.desk.engine.next_deadline().boot
+            running = self.desk.engine.running.values()
+            if all(job.policy.idle_timeout is None for job in running):
+                assert twin.next_deadline().boot == self.desk.engine.next_deadline().boot
             self.desk.engine = twin
+            self.looks.clear()
+            self.wrote.clear()
+            for effect in twin.adopt(self.desk.now):
+                assert self.live[effect.id] == effect.attempt
 
         # What must hold.
 
@@ -129,6 +174,17 @@ def machine(desk_with):
             engine = self.desk.engine
             assert set(engine.running) == set(self.live)
             assert {job.id for job in engine.jobs if job.status is Status.RUNNING} == set(self.live)
+
+        @invariant()
+        def who_is_silent_is_looked_at_or_stopped_and_nobody_else_is(self):
+            for job in self.desk.engine.running.values():
+                idle_s, running = job.policy.idle_timeout, job.running
+                if running.stopping == "idle":
+                    assert running.stop_boot_at >= running.boot_at + idle_s
+                elif running.stopping is None and idle_s is not None:
+                    looked_at = any(look.id == job.id for look in self.looks)
+                    due_at = self.desk.engine.signs.look_at(job)
+                    assert looked_at or due_at > self.desk.boot
 
         @invariant()
         def counts_are_right(self):
@@ -168,6 +224,10 @@ def machine(desk_with):
             rules = self.desk.rules
             for effect in decision.effects:
                 match effect:
+                    case Look():
+                        assert self.live[effect.id] == effect.attempt
+                        assert effect.id not in [look.id for look in self.looks], "one at a time"
+                        self.looks.append(effect)
                     case Launch():
                         assert effect.id not in self.live, "two attempts at once"
                         assert self.desk.job(effect.id).run_at <= self.desk.wall
@@ -175,6 +235,8 @@ def machine(desk_with):
                         assert len(self.live) <= rules.max_running
                     case Settle():
                         assert self.live.pop(effect.id) == effect.attempt
+                        self.wrote.pop(effect.id, None)
+                        self.looks = [look for look in self.looks if look.id != effect.id]
                     case Stop() | Kill():
                         assert self.live[effect.id] == effect.attempt
                     case Forget():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobd.core import promises, records
-from jobd.core.job import Ended, Failure, Policy
+from jobd.core.fields import CODES_MAX, EXIT_CODE_MAX, STRING_MAX
+from jobd.core.job import Ended, Failure, Limits, Policy, Progress
 from jobd.journal.format import encode
 from jobd.supervisor.ending import ending_of
 
@@ -18,6 +19,7 @@ FACTS = {
     "pid": 4_194_304, "ended_at": LATE, "exit_code": None, "signal": "SIGVTALRM",
     "cpu_time": 123456789.123456, "max_rss": 1 << 50, "callable": True,
 }  # fmt: skip
+FURTHEST = Progress(0.1234567890123456, "\x00" * 255)
 NASTY = '"\\\n\x1b\x00é\u2028'
 
 
@@ -40,7 +42,7 @@ def ended(ending):
     return Ended(
         attempt=ATTEMPT, pid=ending.pid, started_at=LATE, finished_at=LATE, outcome=ending.kind,
         exit_code=ending.exit_code, signal=ending.signal, cpu_time=ending.cpu_time,
-        max_rss=ending.max_rss, failure=failure,
+        max_rss=ending.max_rss, failure=failure, progress=FURTHEST,
     )  # fmt: skip
 
 
@@ -62,11 +64,32 @@ def test_a_submission_fits_with_what_waiting_and_removing_it_takes():
         queue="q" * 64, priority=7, retry_attempts=999, retry_delay=1234567.125,
         retry_max_delay=1234567.125, retry_jitter=0.123456789, timeout=1234567.125,
         kill_grace=1234567.125, stop_signal="SIGVTALRM", on_interrupt="fail",
-        backoff="exponential",
+        backoff="exponential", idle_timeout=1234567.125,
+        limits=Limits(
+            memory=1 << 62, cpu_time=1234567.125, processes=1 << 22, open_files=1 << 30, nice=-20
+        ),
     )  # fmt: skip
     record = records.Submitted(**about(by="uid:4294967294", call=call, policy=policy, run_at=LATE))
     more = promises.WAITING_BYTES + promises.REMOVAL_BYTES
     assert size(record) - len(call) + more <= promises.SUBMITTED_BYTES
+
+
+def test_the_longest_parts_of_a_policy_are_counted_with_it():
+    call = b'{"command":["true"]}'
+    policy = Policy(
+        queue="q" * 64, priority=7, retry_attempts=999, retry_delay=1234567.125,
+        retry_max_delay=1234567.125, retry_jitter=0.123456789, timeout=1234567.125,
+        kill_grace=1234567.125, stop_signal="SIGVTALRM", on_interrupt="fail",
+        backoff=(1234567.125,) * 500, cwd="/" + NASTY * 1000, idle_timeout=1234567.125,
+        success_codes=(EXIT_CODE_MAX,) * CODES_MAX, no_retry_on=("é" * STRING_MAX,) * CODES_MAX,
+        limits=Limits(
+            memory=1 << 62, cpu_time=1234567.125, processes=1 << 22, open_files=1 << 30, nice=-20
+        ),
+    )  # fmt: skip
+    record = records.Submitted(**about(by="uid:4294967294", call=call, policy=policy, run_at=LATE))
+    more = promises.WAITING_BYTES + promises.REMOVAL_BYTES
+    assert size(record) + more <= promises.submission_bytes(call, policy)
+    assert size(record) > 20_000
 
 
 def test_a_wish_to_run_again_fits_with_what_waiting_takes():

@@ -179,11 +179,14 @@ class World:
         assert self.supervisor._link is not None
         return self.supervisor._link.pid
 
-    def job(self, id: str = "job0000000000001", attempt: int = 1, boot_id: str = "this") -> Job:
+    def job(
+        self, id: str = "job0000000000001", attempt: int = 1, boot_id: str = "this", **policy: Any
+    ) -> Job:
         """As the journal would tell the next daemon."""
         job = Job(
-            id=id, number=1, by="uid:0", call=b"{}", policy=Policy(), submitted_at=0, run_at=0
-        )
+            id=id, number=1, by="uid:0", call=b"{}", policy=Policy(**policy), submitted_at=0,
+            run_at=0,
+        )  # fmt: skip
         job.status, job.attempt = Status.RUNNING, attempt
         job.running = Running(number=attempt, started_at=0, boot_id=boot_id, boot_at=0)
         return job

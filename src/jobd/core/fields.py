@@ -91,12 +91,16 @@ class Field:
         if not math.isfinite(value):
             return "must be a finite number"
         if self.at_least is not None and value < self.at_least:
-            return f"must be at least {self.at_least:g}"
+            return f"must be at least {_shown(self.at_least)}"
         if self.above is not None and value <= self.above:
-            return f"must be more than {self.above:g}"
+            return f"must be more than {_shown(self.above)}"
         if self.at_most is not None and value > self.at_most:
-            return f"must be at most {self.at_most:g}"
+            return f"must be at most {_shown(self.at_most)}"
         return None
+
+
+def _shown(bound: float) -> str:
+    return f"{bound:g}" if abs(bound) < 1e6 else f"{bound:.0f}"
 
 
 # Of a signal or an exception: `SIGSEGV`, `ValueError`, `app.errors:Permanent`.
@@ -105,22 +109,24 @@ END: Final = re.compile(r"(?:[^\W\d]\w*(?:\.[^\W\d]\w*)*:)?[^\W\d]\w*(?:\.[^\W\d
 
 def _limits_fault(limits: Mapping[str, Any]) -> str | None:
     """Every one, in one sentence."""
-    faults = [fault for name, value in limits.items() if (fault := limit_fault(name, value))]
-    return "; ".join(faults[:LIMITS_FAULTS_MAX]) or None
+    unknown = [name[:64] for name in limits if name not in LIMITS][:LIMITS_UNKNOWN_MAX]
+    faults = [f"{name!a} is none of {', '.join(LIMITS)}" for name in unknown]
+    for name in LIMITS:
+        fault = limit_fault(name, limits.get(name))
+        if fault is not None:
+            faults.append(f"{name} {fault}")
+    return "; ".join(faults) or None
 
 
 def limit_fault(name: str, value: Any) -> str | None:
-    """What is wrong with one of `limits`, which is named."""
-    field = LIMITS.get(name)
-    if field is None:
-        return f"{name[:64]!a} is none of {', '.join(LIMITS)}"
-    if value is None:
-        return None
-    right = {int} if field.shape == "integer" else {int, float}
-    if type(value) not in right:
-        return f"{name} must be {'an integer' if field.shape == 'integer' else 'a number'}"
-    fault = field.fault(value)
-    return None if fault is None else f"{name} {fault}"
+    """What is wrong with one of `limits`, or None."""
+    field = LIMITS[name]
+    if value is not None and type(value) is not int:
+        if field.shape == "integer":
+            return "must be an integer"
+        if type(value) is not float:
+            return "must be a number"
+    return field.fault(value)
 
 
 _SECONDS: Final[dict[str, Any]] = {
@@ -150,7 +156,7 @@ LIMITS: Final[Mapping[str, Field]] = {
         shape="integer", at_least=-20, at_most=19, nullable=True, says="added to the daemon's"
     ),
 }  # fmt: skip
-LIMITS_FAULTS_MAX: Final = 10  # that are told
+LIMITS_UNKNOWN_MAX: Final = 10  # that are told
 
 FIELDS: Final[Mapping[str, Field]] = {
     "target": Field(shape="string", says="the callable, `package.module:Name`"),

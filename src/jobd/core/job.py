@@ -6,6 +6,7 @@ write in `fields`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -58,8 +59,16 @@ class Limits:
         return {name: value for name, value in every.items() if value is not None}
 
 
+class _Measured:
+    """What is known of a policy beside its fields, once and for all jobs alike."""
+
+    __slots__ = ("long_bytes",)
+
+    long_bytes: int  # about what its parts without a bound of their own take in a journal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(_Measured):
     """How a job is to be treated, resolved at submission.  One instance serves all jobs alike."""
 
     queue: str = "default"
@@ -84,6 +93,14 @@ class Policy:
             value = getattr(self, name)
             fault = FIELDS[name].fault(value.given() if isinstance(value, Limits) else value)
             assert fault is None, f"{name}: {fault}"
+        parts = [(getattr(self, name), usual) for name, usual in _LONG.items()]
+        said = json.dumps([part for part, usual in parts if part != usual], ensure_ascii=False)
+        object.__setattr__(self, "long_bytes", len(said.encode("utf-8", "surrogatepass")) - 2)
+
+
+_LONG: Final[Mapping[str, Any]] = {  # of a policy, by name: their usual values, which are not kept
+    "cwd": None, "backoff": "fixed", "success_codes": (0,), "no_retry_on": (),
+}  # fmt: skip
 
 
 def policy_value(name: str, value: Any) -> Any:
@@ -241,7 +258,7 @@ class Job:
     def weight(self) -> int:
         """About how many bytes a journal needs to tell of it."""
         history = 0 if self.history is None else self.history.weight()
-        return _BYTES_JOB + len(self.call) + history
+        return _BYTES_JOB + len(self.call) + self.policy.long_bytes + history
 
 
 _BYTES_JOB: Final = 400  # of a snapshot, without what varies most

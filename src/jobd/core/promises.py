@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-SUBMITTED_BYTES: Final = 1024  # beside its call; with what waiting and being removed takes
+from jobd.core.job import Policy
+
+# Beside its call, and the long parts of its policy; with what waiting and being removed takes.
+SUBMITTED_BYTES: Final = 1024
 WAITING_BYTES: Final = 128  # of a job that waits: a cancel
 REMOVAL_BYTES: Final = 128  # of every job: being forgotten
 RETRY_BYTES: Final = 512  # to be run again: the wish, and what waiting takes
@@ -26,3 +29,8 @@ START_LEAVES_BYTES: Final = 1 << 20
 def promised_bytes(*, jobs: int, waiting: int, running: int) -> int:
     """What so many jobs may add by themselves, whatever becomes of them."""
     return jobs * REMOVAL_BYTES + waiting * WAITING_BYTES + running * RUNNING_BYTES
+
+
+def submission_bytes(call: bytes, policy: Policy) -> int:
+    """What a job adds when it is stored, with what it may add while it waits."""
+    return len(call) + policy.long_bytes + SUBMITTED_BYTES

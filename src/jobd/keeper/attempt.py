@@ -98,9 +98,7 @@ class Attempt:
                 self.add_cost(process.pid)
         return living
 
-    def processes(
-        self, mains: Mains, pids: Iterable[int] | None = None
-    ) -> list[tree.Process]:
+    def processes(self, mains: Mains, pids: Iterable[int] | None = None) -> list[tree.Process]:
         """The attempt's whole tree, as it is now; `pids` are the only ones to look at."""
         found = tree.scan(pids)
         keeper = os.getpid()

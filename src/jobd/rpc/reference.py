@@ -100,7 +100,8 @@ def _type(field: Field) -> str:
 
 def _bounds(field: Field) -> str:
     said = [
-        ("≥ {:g}", field.at_least), ("> {:g}", field.above), ("≤ {:,.0f}", field.at_most),
+        (_at_least(field.at_least), field.at_least), ("> {:g}", field.above),
+        ("≤ {:,.0f}", field.at_most),
         ("≤ {} characters", field.length_max), ("≤ {} items", field.items_max),
     ]  # fmt: skip
     bounds = [form.format(value) for form, value in said if value is not None]
@@ -109,6 +110,10 @@ def _bounds(field: Field) -> str:
     if 0 < len(field.choices) < 10:
         bounds.append(" ".join(f"`{choice}`" for choice in field.choices))
     return ", ".join(bounds)
+
+
+def _at_least(bound: float | None) -> str:
+    return "≥ {:g}" if bound is None or bound < 1e6 else "≥ {:,.0f}"
 
 
 def _default(name: str, field: Field) -> str:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, PlainValidator, ValidationError, create_mod
 from jobd.core import ends, ids
 from jobd.core.allow import Refused, colon_form
 from jobd.core.commands import Submission
-from jobd.core.fields import FIELDS, POLICY, Field
+from jobd.core.fields import FIELDS, LIMITS, POLICY, Field, limit_fault
 from jobd.errors import Unauthorized
 from jobd.instants import parse_rfc3339
 from jobd.rpc import faults
@@ -33,7 +33,7 @@ def bad_fields(backend: Backend, given: Any, *, where: str = "") -> Faults:
     """Every one; `where` goes before their names."""
     bad = _faults(given)
     if isinstance(given, dict):
-        named = {field for field, _ in bad}
+        named = {field.partition(".")[0] for field, _ in bad}
         bad += backend.limit_faults({n: v for n, v in _policy_of(given).items() if n not in named})
     return [(where + field, message) for field, message in bad]
 
@@ -84,7 +84,16 @@ def _faults(given: Any) -> Faults:
         _MODEL.model_validate(given)
     except ValidationError as exc:
         bad += faults.typed(exc)
-    return bad + _contradictions(given)
+    return bad + _limits_faults(given.get("limits")) + _contradictions(given)
+
+
+def _limits_faults(limits: Any) -> Faults:
+    """Each by a name of its own."""
+    if not isinstance(limits, dict):
+        return []
+    known = [(name, limit_fault(name, limits[name])) for name in LIMITS if name in limits]
+    bad = faults.unknown(limits, LIMITS) + [(name, why) for name, why in known if why is not None]
+    return [(f"limits.{name}", message) for name, message in bad]
 
 
 def _contradictions(given: Mapping[str, Any]) -> Faults:
@@ -227,6 +236,8 @@ def _annotation(name: str, field: Field) -> Any:
     if field.shape == "backoff":
         return Annotated[Any, PlainValidator(partial(_backoff, field))]
     kind = _TYPES[field.shape]
+    if field.shape == "limits":
+        return kind
     check = AfterValidator(partial(_checked, name, field))
     return Annotated[kind | None if field.nullable else kind, check]
 
