@@ -339,69 +339,6 @@ def test_a_request_id_is_a_string_of_at_most_255(shared, request_id):
     assert refused.fields == {"request_id"}
 
 
-@covers("field:idle_timeout")
-def test_an_attempt_that_says_nothing_for_so_long_is_stopped_like_a_timeout(shared):
-    done = shared.final(shared.sh("echo once; exec sleep 600", idle_timeout=0.3))
-    assert (done["status"], done["failure"]["kind"]) == ("failed", "timeout")
-    assert "idle" in done["failure"]["message"]
-    assert shared.status(shared.sh("true", idle_timeout=None))["idle_timeout"] is None
-    assert shared.refusal("submit", command=["/bin/true"], idle_timeout=0).fields == {
-        "idle_timeout"
-    }
-
-
-@covers("field:success_codes")
-def test_success_codes_say_which_exit_codes_of_a_command_are_a_success(shared):
-    done = shared.final(shared.sh("exit 3", success_codes=[0, 3]))
-    assert (done["status"], done["attempts"][0]["exit_code"]) == ("completed", 3)
-    failed = shared.final(shared.sh("exit 0", success_codes=[3]))
-    assert (failed["status"], failed["failure"]["kind"]) == ("failed", "exit")
-
-
-@covers("field:success_codes")
-@pytest.mark.parametrize("codes", [[], [True], ["0"], [-1], 0, None])
-def test_success_codes_that_are_none_are_refused(shared, codes):
-    refused = shared.refusal("submit", command=["/bin/true"], success_codes=codes)
-    assert (refused.code, refused.fields) == (-32602, {"success_codes"})
-
-
-@covers("field:success_codes")
-def test_success_codes_go_with_a_command_only(shared):
-    refused = shared.refusal("submit", target="jobs:nothing", success_codes=[0])
-    assert refused.fields == {"success_codes"}
-
-
-@covers("field:no_retry_on")
-@pytest.mark.parametrize(
-    ("script", "ends"), [("exit 4", [4]), ("kill -SEGV $$", ["SIGSEGV"]), ("exit 5", [4, 5])]
-)
-def test_a_command_that_ends_as_named_fails_at_once(shared, script, ends):
-    done = shared.final(shared.sh(script, retry_attempts=3, retry_delay=3600, no_retry_on=ends))
-    assert (done["status"], done["attempt"]) == ("failed", 1)
-
-
-@covers("field:no_retry_on")
-@pytest.mark.parametrize("end", ["LookupError", "KeyError", "apart:Fatal", "apart.Fatal"])
-def test_a_callable_that_raises_what_is_named_or_a_kind_of_it_fails_at_once(jobd, end):
-    d = jobd({"allow": {"callables": {"apart:*": ["*"]}}})
-    d.module(
-        "class Fatal(KeyError): pass\nclass Worse(Fatal): pass\ndef f(): raise Worse('x')\n",
-        "apart",
-    )
-    asked = {"target": "apart:f", "retry_attempts": 1, "retry_delay": 0}
-    at_once = d.final(d.submit(**asked, no_retry_on=[end]))
-    assert (at_once["status"], at_once["attempt"]) == ("failed", 1)
-    assert at_once["no_retry_on"] == [end.replace("t.", "t:")]
-    assert d.final(d.submit(**asked, no_retry_on=["ValueError"]))["attempt"] == 2
-
-
-@covers("field:no_retry_on")
-@pytest.mark.parametrize("ends", [["SIGNONE"], ["Fatal"], [-1], ["a b"], "ValueError", None])
-def test_ends_that_are_none_are_refused(shared, ends):
-    refused = shared.refusal("submit", command=["/bin/true"], no_retry_on=ends)
-    assert (refused.code, refused.fields) == (-32602, {"no_retry_on"})
-
-
 LATER_FIELDS = [
     pytest.param("expires", 5, marks=covers("field:expires")),
     pytest.param("key", "k", marks=covers("field:key")),
