@@ -8,6 +8,7 @@ import re
 import sys
 
 import pytest
+from outside.waiting import until
 
 covers = pytest.mark.covers
 
@@ -145,6 +146,41 @@ def test_callables_start_by_fork_or_exec_and_only_a_fork_has_something_preloaded
     assert refused.code == -32602
     assert refused.fields == {"python.preload"}
     assert "fork" in refused.data["fields"][0]["message"]
+
+
+def warmth(d) -> list[str]:
+    """What the daemon's log says of warm interpreters."""
+    return [line for line in d.log("jobd.log") if "warm_" in line]
+
+
+@covers("config:python.preload")
+def test_what_is_preloaded_is_imported_once_and_anew_after_a_reload(installation):
+    d = installation({
+        "python": {"start": "fork", "preload": ["early"]},
+        "allow": {"callables": {"early:where": []}},
+    })  # fmt: skip
+    d.module("import os\nIMPORTED_BY = os.getpid()\n"
+             "def where(): return [IMPORTED_BY, os.getpid()]\n", "early")  # fmt: skip
+    d.start()
+    until(lambda: warmth(d))
+    first, second = (d.run(target="early:where")["result"] for _ in range(2))
+    assert first[0] == second[0]
+    assert len({*first, *second}) == 3, "each has a process of its own"
+    d.call("reload")
+    until(lambda: len(warmth(d)) == 2)
+    assert d.run(target="early:where")["result"][0] not in {*first, *second}
+    assert all("warm_ready pid=" in line for line in warmth(d))
+
+
+@covers("config:python.preload")
+def test_where_a_module_can_not_be_preloaded_the_log_says_why_and_callables_run_all_the_same(
+    installation,
+):
+    d = installation({"python": {"start": "fork", "preload": ["not_there"]}}).start()
+    until(lambda: warmth(d))
+    assert d.run(target="jobs:nothing")["status"] == "completed"
+    assert "warm_refused" in warmth(d)[0]
+    assert "not_there" in warmth(d)[0]
 
 
 def test_a_callable_needs_no_jobd_in_its_interpreter(installation):

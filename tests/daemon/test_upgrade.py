@@ -437,7 +437,7 @@ def test_a_handover_that_was_for_somebody_else_is_ignored(installation):
 @pytest.mark.parametrize(("version", "code"), [(1, 0), (99, 100)])
 def test_a_rehearsal_ends_with_what_a_start_would_and_touches_nothing(installation, version, code):
     d = installation()
-    terms = {"journal": version, "keeper": 1, "state_dir": str(d.state_dir), "socket": "s"}
+    terms = {"journal": version, "keeper": 2, "state_dir": str(d.state_dir), "socket": "s"}
     assert set(terms) == set(Terms.__slots__)
     told = json.dumps(terms)
     ran = d.jobd("run", "--config", str(d.config_path), "--rehearse", told)
