@@ -7,7 +7,9 @@ import threading
 
 import pytest
 
+from jobd.core.records import VERSION
 from jobd.errors import JournalFailed
+from jobd.journal.format import encode
 from jobd.journal.segments import STEP_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -479,3 +481,45 @@ async def test_where_room_cannot_be_reserved_submissions_are_accepted(
     assert store.has_room(1 << 20)
     assert not store.has_room(1 << 60), "there can't be that much"
     await store.append(1, [make.submitted(1)])
+
+
+async def test_a_journal_of_an_older_version_is_gone_on_with_in_a_segment_of_its_own(
+    open_store, state_dir, make, seal
+):
+    open_store(state_dir).close()
+    segment = state_dir / "journal" / f"{1:020d}.jsonl"
+    header = b'"journal":"jobd","version":1,"first_seq":1,"created_at":1763764800.25}'
+    segment.write_bytes(seal(header) + encode(1, [make.submitted(1)]))
+    before = segment.read_bytes()
+
+    store = open_store(state_dir)
+    assert store.past == [make.submitted(1)]
+    assert store.stats()["segments"] == 1, "nothing is begun before there is something to say"
+    await store.append(2, [make.submitted(2, idle_timeout=5.0)])
+    await store.append(3, [make.submitted(3)])
+    await store.aclose()
+
+    assert segment.read_bytes() == before
+    later = state_dir / "journal" / f"{2:020d}.jsonl"
+    assert b'"version":%d,' % VERSION in later.read_bytes().splitlines()[0]
+    again = open_store(state_dir)
+    assert again.past == [
+        make.submitted(1), make.submitted(2, idle_timeout=5.0), make.submitted(3),
+    ]  # fmt: skip
+    assert again.stats()["segments"] == 2
+
+
+async def test_a_full_disk_keeps_nobody_from_going_on_in_an_older_segment(
+    open_store, state_dir, make, seal, disk
+):
+    open_store(state_dir).close()
+    segment = state_dir / "journal" / f"{1:020d}.jsonl"
+    header = b'"journal":"jobd","version":1,"first_seq":1,"created_at":1763764800.25}'
+    segment.write_bytes(seal(header) + encode(1, [make.submitted(1)]))
+    store = open_store(state_dir, files=disk)
+    store.promise(PROMISED, 0)
+    disk.full = True
+    await store.append(2, [make.completed(1)])
+    assert store.stats()["segments"] == 1
+    await store.aclose()
+    assert open_store(state_dir).past == [make.submitted(1), make.completed(1)]
