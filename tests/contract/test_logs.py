@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from outside.jobs import JOBS
 from outside.peer import Refused
 from outside.waiting import until
 
@@ -307,6 +308,21 @@ def test_a_follower_is_told_all_or_how_much_was_left_out(bounded, stream):
     assert text.startswith("first\n")
     assert text.endswith("\nlast\n")
     assert len(text) + sum(piece["skipped"] for piece in told) == WROTE
+
+
+@covers("config:output.max_bytes")
+@pytest.mark.parametrize("start", ["exec", "fork"])
+def test_what_callables_print_is_bounded_too(jobd, start):
+    d = jobd({"output": {"max_bytes": "64KiB"}, "python": {"start": start}})
+    d.module(JOBS)
+    text = "first\n" + 30_000 * f"{99 * 'x'}\n" + "last"
+    id = d.submit(target="jobs:say", kwargs={"text": text, "error": text})
+    assert d.final(id)["status"] == "completed"
+    assert taken(d, id) < 160 * 1024
+    told = list(pieces(d, id))
+    shown = "".join(piece["data"] for piece in told)
+    assert (shown.count("first\n"), shown.count("last\n")) == (2, 2)
+    assert sum(piece["skipped"] for piece in told) + len(shown) == 2 * (len(text) + 1)
 
 
 @covers("config:output.max_bytes", "jobctl:logs", "jobctl:run")
