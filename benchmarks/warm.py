@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 from served import tell
 
+from jobd.clock import SystemClock
 from jobd.core.allow import Admitted
-from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
 from jobd.core.decision import Launch, Settle
 from jobd.core.job import Policy
 from jobd.supervisor.output import Outputs
@@ -41,8 +42,10 @@ class Callables(Supervisor):
             state_dir=home / "state", log_dir=home / "logs", report=self._hear,
             jitter=lambda: 0.5, boot_id="this", outputs=Outputs(home / "logs"),
             settings=lambda: LaunchSettings(
-                python=sys.executable, socket=str(home / "jobd.sock"), python_path=[str(home)]
+                python=sys.executable, socket=str(home / "jobd.sock"), python_path=[str(home)],
+                runtime=runtime,
             ),
+            now=SystemClock().now,
         )  # fmt: skip
         self._number = 0
         self._until = 0.0
@@ -50,7 +53,6 @@ class Callables(Supervisor):
 
     async def run(self, slots: int) -> float:
         """Jobs per second."""
-        self._send({"request": "warm", "runtime": self.runtime})
         if self.runtime is not None:
             await self.warm.wait()
         self.over.clear()
@@ -68,7 +70,7 @@ class Callables(Supervisor):
         self._begun[id] = time.monotonic()
         self.act(Launch(id, 1, "uid:0", CALL, Policy(), Admitted(None, exact=True)))
 
-    def _hear(self, report: AttemptEnded | AttemptNeverRan | Probed) -> None:
+    def _hear(self, report: AttemptEnded | AttemptNeverRan | Looked | Probed) -> None:
         assert isinstance(report, AttemptEnded), report
         assert report.ending.kind == "completed", report
         self.act(Settle(report.id, report.attempt))
@@ -77,14 +79,8 @@ class Callables(Supervisor):
         elif not self.live:
             self.over.set()
 
-    def _send(self, message: dict[str, Any]) -> None:
-        if message["request"] == "launch":
-            message["runtime"] = self.runtime
-        super()._send(message)
-
     def _receive(self, message: dict[str, Any]) -> None:
         if message["report"] == "warm":
-            assert message["pid"], message
             self.warm_pid = message["pid"]
             self.warm.set()
         elif message["report"] == "launched":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Final, NamedTuple
 
@@ -27,6 +28,15 @@ def raise_limit() -> Limit | None:
         if before.soft != resource.RLIM_INFINITY and before.soft < allowed:
             resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, before.hard))
         return before
+
+
+def hard_limit() -> float:
+    """Of what is started from here, which can't have more; infinity: there is none."""
+    if sys.platform == "win32":
+        return math.inf
+    else:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        return math.inf if hard == resource.RLIM_INFINITY else hard
 
 
 def restore(pid: int, limit: Limit) -> None:

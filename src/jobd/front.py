@@ -9,11 +9,13 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import jobd
 from jobd import config as configs
+from jobd import host
 from jobd.admission import Admission
 from jobd.clock import Clock
 from jobd.config import Config
@@ -43,12 +45,17 @@ class InForce:
     def __init__(self, load: Callable[[], Config]) -> None:
         """`load` reads it anew.  Raises ConfigError."""
         self.load = load
+        self._life = secrets.token_hex(8)  # an upgrade keeps the keeper, and the pid too
+        self._followed = 0
         self.follow(load())
 
     def follow(self, config: Config) -> None:
+        """From now on.  A warm interpreter of before is not to be used any more."""
         self.config = config
         self.environment = config.environment(os.environ)
         self.admission = Admission(config.allow, self.environment["PATH"])
+        self._followed += 1
+        self._settings = self._launch_settings()
 
     def admit(self, job: Job) -> Admitted | Refused:
         """Whether a job that is about to start is still on the list."""
@@ -56,16 +63,27 @@ class InForce:
 
     def launch(self) -> LaunchSettings:
         """What the supervisor needs to start a job."""
+        return self._settings
+
+    def _launch_settings(self) -> LaunchSettings:
         python, daemon = self.config.python, self.config.daemon
+        path = [str(path) for path in python.path]
+        runtime = {
+            "key": f"{self._life}-{self._followed}", "program": str(python.executable),
+            "env": {**self.environment, **python.env}, "path": path,
+            "preload": list(python.preload),
+        }  # fmt: skip
         return LaunchSettings(
             python=str(python.executable),
-            python_path=[str(path) for path in python.path],
+            python_path=path,
             python_cwd=None if python.cwd is None else str(python.cwd),
             python_env=python.env,
             env=self.environment,
             socket=str(daemon.socket),
             stray=daemon.stray_children,
             patterns=self.config.allow.patterns,
+            output_max=self.config.output.max_bytes,
+            runtime=runtime if python.start == "fork" else None,
         )
 
 
@@ -108,6 +126,17 @@ class Front:
 
     def policy(self, fields: Mapping[str, Any], *, is_command: bool) -> Policy:
         return self._in_force.config.policy(fields, is_command=is_command)
+
+    def limit_faults(self, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What goes beyond the ceilings; and of the limits that would hold, the config's among
+        them, those that this host can't keep.
+        """
+        config = self._in_force.config
+        faults = list(config.ceilings.faults(fields))
+        beyond = dict(faults)
+        limits = config.policy(fields, is_command=True).limits
+        unkept = ((f"limits.{name}", why) for name, why in host.limit_faults(limits))
+        return faults + [(field, why) for field, why in unkept if field not in beyond]
 
     def authorise(self, call: Mapping[str, Any]) -> Admitted | Refused:
         return self._in_force.admission.judge(call)

@@ -146,6 +146,7 @@ class _Service:
             log_dir=config.daemon.log_dir,
             settings=in_force.launch,
             report=self._report,
+            now=self._clock.now,
             jitter=random.random,
             boot_id=self._clock.boot_id,
             outputs=self._outputs,
@@ -176,7 +177,7 @@ class _Service:
                 await self._outputs.scan(self._attempts)
                 # Before the loop: until each attempt is settled, nothing may start.
                 await self._supervisor.start(list(self._engine.running.values()))
-                for effect in self._engine.reminders():
+                for effect in self._engine.adopt(self._clock.now()):
                     self._supervisor.act(effect)
                 parts.start_soon(self._daemon.run)
                 parts.start_soon(self._store.watch)
@@ -293,6 +294,7 @@ class _Service:
         return Handover(self._listener.kept, lock_fd)
 
     async def _reloaded(self, config: Config) -> None:
+        self._supervisor.warm()
         self._logs.follow(config)
         if self._outputs.total_max_bytes != config.output.total_max_bytes:
             self._outputs.total_max_bytes = config.output.total_max_bytes

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobd.cli import fields
 from jobd.cli.arguments import UsageError
 from jobd.cli.grammar import call_of
-from jobd.core.fields import FIELDS
+from jobd.core.fields import FIELDS, LIMITS
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,8 @@ def test_any_words_are_a_call_or_wrong_usage(words):
 def test_every_field_that_is_there_has_an_option_and_every_later_one_is_refused():
     by_position = {"target", "method", "args", "kwargs", "command"}
     now = {name for name, field in FIELDS.items() if not field.later} - by_position
-    assert fields.NAMES | {"env"} == now
+    assert fields.NAMES | {"env", "limits"} == now
+    assert set(LIMITS) == fields.LIMITS
     later = {name for name, field in FIELDS.items() if field.later}
     assert {flag.removeprefix("--").replace("-", "_") for flag in fields.LATER} == later
 
@@ -83,6 +84,22 @@ def test_every_field_that_is_there_has_an_option_and_every_later_one_is_refused(
 )
 def test_a_backoff_is_a_shape_or_waits(text, value):
     assert fields.parse_backoff(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("3", [3]),
+        (
+            "3, SIGSEGV,ValueError,app.errors:Fatal",
+            [3, "SIGSEGV", "ValueError", "app.errors:Fatal"],
+        ),
+        ("none", []),
+        ("-1", [-1]),
+    ],
+)
+def test_ends_are_exit_codes_and_names(text, ends):
+    assert fields.parse_ends(text) == ends
 
 
 def test_a_signal_needs_no_prefix():

@@ -60,7 +60,9 @@ def test_every_option_is_its_field(jobctl, sent):
         "2", "--retry-delay", "3s", "--backoff", "exponential", "--retry-max-delay", "1h",
         "--retry-jitter", "0.5", "--timeout", "2h", "--kill-grace", "5", "--stop-signal", "int",
         "--on-interrupt", "fail", "--label", "nightly", "--tag", "a", "--tag", "b", "--env",
-        "A=b=c", "--cwd", "/srv",
+        "A=b=c", "--cwd", "/srv", "--idle-timeout", "10m", "--success-codes", "0,3",
+        "--no-retry-on", "4,SIGSEGV,app:Fatal", "--memory", "1.5MiB", "--cpu-time", "1m",
+        "--processes", "5", "--open-files", "64", "--nice", "-5",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert sent() == {
@@ -68,12 +70,22 @@ def test_every_option_is_its_field(jobctl, sent):
         "retry_delay": 3, "backoff": "exponential", "retry_max_delay": 3600, "retry_jitter": 0.5,
         "timeout": 7200, "kill_grace": 5, "stop_signal": "SIGINT", "on_interrupt": "fail",
         "label": "nightly", "tags": ["a", "b"], "env": {"A": "b=c"}, "cwd": "/srv",
+        "idle_timeout": 600, "success_codes": [0, 3], "no_retry_on": [4, "SIGSEGV", "app:Fatal"],
+        "limits": {
+            "memory": 1572864, "cpu_time": 60, "processes": 5, "open_files": 64, "nice": -5,
+        },
     }  # fmt: skip
 
 
-def test_no_timeout_at_all_can_be_asked_for(jobctl, sent):
-    jobctl("submit", "app:f", "--timeout", "none")
-    assert sent() == {"target": "app:f", "timeout": None}
+def test_no_limit_at_all_can_be_asked_for(jobctl, sent):
+    jobctl("submit", "app:f", "--timeout", "none", "--idle-timeout", "none")
+    assert sent() == {"target": "app:f", "timeout": None, "idle_timeout": None}
+
+
+@pytest.mark.parametrize("name", ["memory", "cpu_time", "processes", "open_files", "nice"])
+def test_a_limit_of_the_config_can_be_lifted(jobctl, sent, name):
+    jobctl("submit", "app:f", f"--{name.replace('_', '-')}", "none")
+    assert sent() == {"target": "app:f", "limits": {name: None}}
 
 
 def test_an_instant_is_sent_in_utc(jobctl, sent):
@@ -136,6 +148,10 @@ def test_json_prints_the_answer_and_nothing_else(jobctl, sent):
         (["submit", "app:f", "--delay", "soon"], "write 90, 90s"),
         (["submit", "app:f", "--at", "noon"], "local HH:MM"),
         (["submit", "app:f", "--nonsense"], "unrecognized"),
+        (["submit", "app:f", "--memory", "lots"], "write 1048576, 512KiB"),
+        (["submit", "app:f", "--cpu-time", "long"], "write 90, 90s"),
+        (["submit", "app:f", "--processes", "few"], "no whole number"),
+        (["submit", "app:f", "--success-codes", "0,x"], "no whole number"),
         (["submit", "app:f", "--prio", "3"], "unrecognized"),
         (["submit", "app:f", "--env", "NOT_SET_ANYWHERE"], "no such variable"),
         (["submit", "app:f", "--cwd", "/", "--here"], "either --cwd or --here"),
@@ -150,11 +166,7 @@ def test_wrong_usage_is_2_and_nothing_is_sent(jobctl, daemon, arguments, why):
     assert daemon.all_asked() == []
 
 
-@pytest.mark.parametrize(
-    "flag",
-    ["--key", "--if-exists", "--after", "--weight", "--idle-timeout", "--expires",
-     "--success-codes", "--no-retry-on", "--limits"],
-)  # fmt: skip
+@pytest.mark.parametrize("flag", ["--key", "--if-exists", "--after", "--weight", "--expires"])
 @pytest.mark.parametrize("verb", ["submit", "run"])
 def test_a_field_of_a_later_release_says_so(jobctl, daemon, flag, verb):
     code, _, err = jobctl(verb, "app:f", flag, "x")

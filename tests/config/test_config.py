@@ -99,6 +99,19 @@ def test_who_stops_what_runs_waits_for_it_first(config) -> None:
     assert config('[daemon]\non_stop = "stop"\nshutdown_grace = 3').daemon.shutdown_grace == 3
 
 
+def test_callables_are_forked_from_a_warm_interpreter_where_that_is_known_to_work(config) -> None:
+    default = "fork" if sys.platform == "linux" else "exec"
+    assert config().python.start == default
+    assert config('[python]\nstart = "exec"').python.start == "exec"
+    warm = config('[python]\nstart = "fork"\npreload = ["app.models", "json"]').python
+    assert warm.preload == ("app.models", "json")
+
+
+def test_a_stream_is_kept_up_to_a_gibibyte_or_as_told(config) -> None:
+    assert config().output.max_bytes == 1 << 30
+    assert config('[output]\nmax_bytes = "64KiB"').output.max_bytes == 65536
+
+
 def test_the_engine_is_told_its_rules(config) -> None:
     rules = config(
         "[daemon]\nmax_running = 5\nmax_pending = 9\nmax_interruptions = 1\n"
@@ -156,6 +169,25 @@ def test_a_command_is_run_again_only_where_somebody_says_so(config) -> None:
     by_default = config("[defaults]\nretry_attempts = 1\n[queues.q]\nretry_attempts = 4").policy
     assert by_default({}, is_command=True).retry_attempts == 1
     assert by_default({"queue": "q"}, is_command=True).retry_attempts == 4
+
+
+def test_what_counts_as_success_and_what_ends_a_job_at_once_go_by_the_same_layers(config) -> None:
+    policy = config(
+        '[defaults]\nidle_timeout = "1m"\nsuccess_codes = [0, 3]\n[queues.mail]\n'
+        'no_retry_on = [4, "SIGSEGV", "IOError", "app.errors.Fatal"]'
+    ).policy
+    mail = policy({"queue": "mail"}, is_command=True)
+    assert (mail.idle_timeout, mail.success_codes) == (60.0, (0, 3))
+    assert mail.no_retry_on == (4, "SIGSEGV", "OSError", "app.errors:Fatal")
+    asked = {"queue": "mail", "no_retry_on": ["a.b:C"], "success_codes": [7], "idle_timeout": None}
+    told = policy(asked, is_command=True)
+    assert (told.no_retry_on, told.success_codes, told.idle_timeout) == (("a.b:C",), (7,), None)
+    assert policy({}, is_command=True).no_retry_on == ()
+
+
+def test_exit_codes_of_callables_mean_what_they_always_do(config) -> None:
+    policy = config("[defaults]\nsuccess_codes = [3]").policy
+    assert policy({}, is_command=False).success_codes == (0,)
 
 
 def test_equal_policies_are_one_object(config) -> None:
@@ -232,7 +264,25 @@ def test_what_needs_a_restart_stays_as_it_runs_until_then(config) -> None:
     assert reloaded(now, config(text))[1:] == ([], ["daemon.socket", "journal.interval"])
 
 
-@pytest.mark.parametrize("text", ["", LAYERS, '[env.set]\nA = "1"\n[allow.callables]\n"a:b" = []'])
+WARM = """
+[python]
+start = "fork"
+preload = ["json"]
+[limits.default]
+memory = "1GiB"
+[limits.max]
+timeout = 60
+nice = 2
+open_files = 100
+[queues.mail]
+no_retry_on = [3, "app:Fatal"]
+limits = { nice = 5 }
+"""
+
+
+@pytest.mark.parametrize(
+    "text", ["", LAYERS, '[env.set]\nA = "1"\n[allow.callables]\n"a:b" = []', WARM]
+)
 def test_a_config_as_resolved_is_a_config_that_says_the_same(config, text: str) -> None:
     tomlkit = pytest.importorskip("tomlkit")
     resolved = config(text).resolved()

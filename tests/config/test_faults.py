@@ -51,6 +51,15 @@ from jobd.errors import ConfigError
         ('[env.set]\nA = "x\\u0000"', "env.set", "NUL"),
         ('[env.set]\nJOBD_SOCKET = "x"', "env.set", "jobd itself"),
         ('[env]\nset = ["A"]', "env.set", "must be a table"),
+        ('[python]\nstart = "spoon"', "python.start", "'exec' or 'fork'"),
+        ('[python]\npreload = "app"', "python.preload", "array of module names"),
+        ('[python]\npreload = ["app", "app:f"]', "python.preload", "item 2: 'app:f' is no module"),
+        ('[python]\npreload = ["app.class"]', "python.preload", "no module's name"),
+        ("[python]\npreload = [1]", "python.preload", "no module's name"),
+        ('[python]\nstart = "exec"\npreload = ["app"]', "python.preload", 'needs start = "fork"'),
+        ('[python]\npreload = ["app"]\nstart = "exec"', "python.preload", 'needs start = "fork"'),
+        ("[output]\nmax_bytes = 65535", "output.max_bytes", "at least 65536"),
+        ('[output]\nmax_bytes = "1 mile"', "output.max_bytes", "64MiB"),
         ("[output]\ntotal_max_bytes = 0", "output.total_max_bytes", "at least 1"),
         ('[logging]\nlevel = "loud"', "logging.level", "'debug'"),
         ('[logging]\nformat = "xml"', "logging.format", "'text' or 'json'"),
@@ -74,6 +83,29 @@ from jobd.errors import ConfigError
         ('[defaults]\nstop_signal = "TERM"', "defaults.stop_signal", "SIGTERM"),
         ('[defaults]\non_interrupt = "x"', "defaults.on_interrupt", "retry, fail"),
         ('[defaults]\ncwd = "here"', "defaults.cwd", "absolute"),
+        ("[defaults]\nidle_timeout = 0", "defaults.idle_timeout", "more than 0"),
+        ("[defaults]\nsuccess_codes = 3", "defaults.success_codes", "array of exit codes"),
+        ("[defaults]\nsuccess_codes = []", "defaults.success_codes", "must not be empty"),
+        ("[defaults]\nsuccess_codes = [true]", "defaults.success_codes", "array of exit codes"),
+        ('[defaults]\nno_retry_on = "x"', "defaults.no_retry_on", "names of signals"),
+        ("[defaults]\nno_retry_on = [-1]", "defaults.no_retry_on", "names of signals"),
+        ('[defaults]\nno_retry_on = ["SIGNONE"]', "defaults.no_retry_on", "no signal SIGNONE"),
+        ('[defaults]\nno_retry_on = [3, "Fatal"]', "defaults.no_retry_on", "item 2: Fatal"),
+        ('[defaults]\nno_retry_on = ["a b"]', "defaults.no_retry_on", "is no name"),
+        ("[defaults]\nlimits = {}", "defaults.limits", "see [limits.default]"),
+        ('[limits.default]\nmemory = "lots"', "limits.default.memory", "64MiB"),
+        ("[limits.default]\nmemory = 1", "limits.default.memory", "at least 1.04858e+06"),
+        ("[limits.default]\nmemory = 1.5", "limits.default.memory", "must be bytes"),
+        ("[limits.default]\ncpu_time = 0", "limits.default.cpu_time", "more than 0"),
+        ("[limits.default]\nprocesses = 0", "limits.default.processes", "at least 1"),
+        ("[limits.default]\nprocesses = true", "limits.default.processes", "an integer"),
+        ("[limits.default]\nopen_files = 1", "limits.default.open_files", "at least 16"),
+        ("[limits.default]\nnice = 20", "limits.default.nice", "at most 19"),
+        ("[limits.max]\nnice = -21", "limits.max.nice", "at least -20"),
+        ("[limits.max]\npriority = 11", "limits.max.priority", "at most 10"),
+        ("[limits.max]\ntimeout = 0", "limits.max.timeout", "more than 0"),
+        ("[limits.max]\nkill_grace = -1", "limits.max.kill_grace", "at least 0"),
+        ("[queues.mail.limits]\nprocesses = 0", "queues.mail.limits.processes", "at least 1"),
         ('[defaults]\nqueue = "a b"', "defaults.queue", "must match"),
         ('[queues."a b"]\npriority = 1', 'queues."a b"', "must match"),
         ("[queues.mail]\nmax_running = 0", "queues.mail.max_running", "at least 1"),
@@ -92,12 +124,20 @@ from jobd.errors import ConfigError
         ("[queues]\nmail = 3", "queues.mail", "must be a table"),
         ("defaults = []", "defaults", "must be a table"),
         ("logging = true", "logging", "must be a table"),
+        ("limits = 3", "limits", "must be a table"),
+        ("[limits]\nmax = 3", "limits.max", "must be a table"),
+        ("[queues.mail]\nlimits = 3", "queues.mail.limits", "must be a table"),
         # unknown keys: the nearest known one, and all that there are
         ("[daemon]\nmax_pendin = 5", "daemon.max_pendin", "did you mean max_pending?"),
         ("[queues.mail]\nprioritty = 5", "queues.mail.prioritty", "did you mean priority?"),
         ('[queues.mail]\nqueue = "x"', "queues.mail.queue", "there are max_running"),
         ('[defaults]\nlabel = "x"', "defaults.label", "there are queue, priority"),
         ("[env]\npassed = []", "env.passed", "did you mean pass?"),
+        ("[limits]\nmemory = 5", "limits.memory", "there are default, max"),
+        ("[limits.default]\nmemry = 5", "limits.default.memry", "did you mean memory?"),
+        ("[limits.default]\ntimeout = 5", "limits.default.timeout", "there are memory"),
+        ("[limits.max]\ntime_out = 5", "limits.max.time_out", "did you mean timeout?"),
+        ("[queues.mail.limits]\nnices = 5", "queues.mail.limits.nices", "did you mean nice?"),
         ("[deamon]\n", "deamon", "did you mean daemon?"),
         ("max_running = 5", "max_running", "no such table"),
     ],
@@ -110,13 +150,12 @@ def test_a_wrong_value_is_told_with_its_key_and_what_is_allowed(
     assert says in found[key]
 
 
-LATER_TABLES = ("limits", "schedules", "access", "dashboard", "metrics")
+LATER_TABLES = ("schedules", "access", "dashboard", "metrics")
 LATER_KEYS = (
     *[("daemon", key) for key in ("group", "strict_queues", "aging")],
-    ("python", "preload"), ("output", "max_bytes"), ("queues.mail", "rate"),
+    ("queues.mail", "rate"),
     *[(table, key) for table in ("defaults", "queues.mail")
-      for key in ("idle_timeout", "expires", "success_codes", "no_retry_on", "key", "if_exists",
-                  "after", "weight", "limits")],
+      for key in ("expires", "key", "if_exists", "after", "weight")],
 )  # fmt: skip
 
 
@@ -134,9 +173,46 @@ def test_a_key_that_comes_later_is_refused_as_such(faults, table: str, key: str)
     assert "later release" in faults(f"[{table}]\n{key} = 1")[f"{table}.{key}"]
 
 
-def test_a_warm_interpreter_comes_later(faults, config) -> None:
-    assert "later release" in faults('[python]\nstart = "fork"')["python.start"]
-    assert config('[python]\nstart = "exec"').python.start == "exec"
+CEILINGS = """
+[limits.max]
+memory = "1GiB"
+cpu_time = 60
+processes = 10
+open_files = 100
+nice = 5
+timeout = "1h"
+kill_grace = 20
+priority = 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        ("[defaults]\ntimeout = 3601", "defaults.timeout", "at most 3600 s"),
+        ("[defaults]\nkill_grace = 21", "defaults.kill_grace", "at most 20 s"),
+        ("[defaults]\npriority = 6", "defaults.priority", "at most 5"),
+        ("[queues.mail]\npriority = 6", "queues.mail.priority", "at most 5"),
+        ("[queues.mail]\ntimeout = 3601", "queues.mail.timeout", "at most 3600 s"),
+        ('[queues."a.b".limits]\nnice = 4', 'queues."a.b".limits.nice', "at least 5"),
+        ('[limits.default]\nmemory = "2GiB"', "limits.default.memory", "at most 1073741824 bytes"),
+        ("[limits.default]\ncpu_time = 61", "limits.default.cpu_time", "at most 60 s"),
+        ("[limits.default]\nprocesses = 11", "limits.default.processes", "at most 10"),
+        ("[limits.default]\nopen_files = 101", "limits.default.open_files", "at most 100"),
+        ("[limits.default]\nnice = 4", "limits.default.nice", "at least 5"),
+    ],
+)
+def test_a_value_beyond_its_ceiling_is_told_with_the_most_that_is_allowed(
+    faults, text: str, key: str, says: str
+) -> None:
+    found = faults(CEILINGS + text)
+    assert list(found) == [key]
+    assert says in found[key]
+    assert "[limits.max]" in found[key]
+
+
+def test_a_value_at_its_ceiling_is_none_beyond_it(config) -> None:
+    config(CEILINGS + "[limits.default]\nnice = 5\nprocesses = 10\n[defaults]\ntimeout = 3600")
 
 
 def test_all_faults_are_told_at_once(faults) -> None:

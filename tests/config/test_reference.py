@@ -10,14 +10,13 @@ import pytest
 
 from jobd.cli.jobd import reference
 from jobd.config import load
-from jobd.config.tables import Tables
+from jobd.config.tables import LimitsTable, Queue, Table, Tables
 from jobd.core.allow import DANGEROUS_ENV
-from jobd.core.fields import POLICY
 from jobd.core.job import Policy
 
 # Examples, which have no default to be compared with.
 EXAMPLES = {"app.jobs:SendWelcomeEmail", "app.jobs:rebuild_index", "app.services.*"}
-NO_DEFAULT = {"timeout", "cwd", "max_jobs", "total_max_bytes", "max_running"}
+NO_DEFAULT = {"timeout", "idle_timeout", "cwd", "max_jobs", "total_max_bytes", "max_running"}
 
 
 @pytest.fixture
@@ -39,27 +38,31 @@ def test_uncommented_it_is_a_config_and_its_defaults_are_true(config, home, unco
     del said["queues"]
     shown = {table: {k: v for k, v in keys.items() if k not in NO_DEFAULT}
              for table, keys in said.items()}  # fmt: skip
-    del shown["allow"], shown["python"]["executable"]
+    del shown["allow"], shown["python"]["executable"], shown["limits"]
     told = config(uncommented).resolved()
     meant = load(environ={**home, "HOME": str(Path.home())}).resolved()
     for table, keys in shown.items():
         for key in keys:
             if table == "defaults":
                 default = getattr(Policy(), key)
-                assert told[table][key] == default, key
+                shown_as = list(default) if isinstance(default, tuple) else default
+                assert told[table][key] == shown_as, key
             else:
                 assert told[table][key] == meant[table][key], key
+
+
+def keys_of(table: type[Table]) -> set[str]:
+    return {field.alias or key for key, field in table.model_fields.items()}
 
 
 def test_every_key_that_there_is_stands_in_it(uncommented) -> None:
     said = tomllib.loads(uncommented)
     for name, field in Tables.model_fields.items():
-        if name == "defaults":
-            assert set(said[name]) == set(POLICY)
-        elif name != "queues":
-            keys = field.default_factory.model_fields.items()
-            assert set(said[name]) == {each.alias or key for key, each in keys}, name
-    assert set(said["queues"]["mail"]) <= {"max_running", *POLICY}
+        if name != "queues":
+            assert set(said[name]) == keys_of(field.default_factory), name
+    for name, field in LimitsTable.model_fields.items():
+        assert set(said["limits"][name]) == keys_of(field.default_factory), name
+    assert set(said["queues"]["mail"]) <= keys_of(Queue)
     assert set(said["allow"]["callables"]) == EXAMPLES
 
 

@@ -34,9 +34,18 @@ FAULTS = [
     ("python", "cwd", "relative", 1),
     ("python", "env", {"A": 1}, ["A"]),
     ("python", "start", "spoon", True),
+    ("python", "preload", ["app:f"], "app"),
     ("env", "pass", "HOME", [1]),
     ("env", "set", {"A=B": "x"}, {"A": 1}),
+    ("output", "max_bytes", "lots", 65535),
     ("output", "total_max_bytes", "lots", -1),
+    ("limits.default", "memory", "lots", 1),
+    ("limits.default", "cpu_time", 0, "soon"),
+    ("limits.max", "processes", 0, "few"),
+    ("limits.max", "nice", -21, 0.5),
+    ("limits.max", "timeout", 0, "never"),
+    ("limits.max", "priority", 11, "high"),
+    ("queues.mail.limits", "open_files", 1, "many"),
     ("logging", "level", "loud", 1),
     ("logging", "format", "xml", 1),
     ("logging", "rotate", "weekly", True),
@@ -55,7 +64,10 @@ def test_every_wrong_value_is_named_with_file_key_and_what_is_allowed(installati
     for column in (2, 3):
         whole: dict = {}
         for fault in FAULTS:
-            whole.setdefault(fault[0], {})[fault[1]] = fault[column]
+            table = whole
+            for name in fault[0].split("."):
+                table = table.setdefault(name, {})
+            table[fault[1]] = fault[column]
         d.config_path.write_text(tomlkit.dumps(whole))
         ran = d.jobd("check", "--config", str(d.config_path))
         assert (ran.code, ran.out) == (100, "")
@@ -68,14 +80,9 @@ LATER = [
     pytest.param("daemon", "group", "jobs", marks=covers("config:daemon.group")),
     pytest.param("daemon", "strict_queues", True, marks=covers("config:daemon.strict_queues")),
     pytest.param("daemon", "aging", "5m", marks=covers("config:daemon.aging")),
-    pytest.param("python", "preload", ["x"], marks=covers("config:python.preload")),
-    pytest.param("output", "max_bytes", 1024, marks=covers("config:output.max_bytes")),
     pytest.param("queues.mail", "rate", "5/s", marks=covers("config:queues.rate")),
     pytest.param("queues.mail", "weight", 1, marks=covers("config:queues.weight")),
-    pytest.param("defaults", "idle_timeout", 5, marks=covers("config:defaults.idle_timeout")),
     pytest.param("defaults", "expires", 5, marks=covers("config:defaults.expires")),
-    pytest.param("limits", "default", {}, marks=covers("config:limits")),
-    pytest.param("limits", "max", {}, marks=covers("config:limits")),
     pytest.param("schedules.night", "every", 60, marks=covers("config:schedules")),
     pytest.param("access", "admins", ["root"], marks=covers("config:access")),
     pytest.param("dashboard", "port", 1, marks=covers("config:dashboard")),
@@ -127,6 +134,12 @@ POLICY = [
     pytest.param("on_interrupt", "fail", marks=covers("config:defaults.on_interrupt",
                                                       "config:queues.on_interrupt")),
     pytest.param("cwd", "/tmp", marks=covers("config:defaults.cwd", "config:queues.cwd")),
+    pytest.param("idle_timeout", 70.0, marks=covers("config:defaults.idle_timeout",
+                                                    "config:queues.idle_timeout")),
+    pytest.param("success_codes", [0, 3], marks=covers("config:defaults.success_codes",
+                                                       "config:queues.success_codes")),
+    pytest.param("no_retry_on", [3, "SIGSEGV"], marks=covers("config:defaults.no_retry_on",
+                                                             "config:queues.no_retry_on")),
 ]  # fmt: skip
 
 
@@ -140,11 +153,12 @@ def policies():
     other = {
         "priority": 9, "retry_attempts": 5, "retry_delay": "1m", "backoff": [1, "2m"],
         "retry_max_delay": "2h", "retry_jitter": 1, "timeout": "1d", "kill_grace": "0.5s",
-        "stop_signal": "SIGHUP", "on_interrupt": "retry", "cwd": "/",
+        "stop_signal": "SIGHUP", "on_interrupt": "retry", "cwd": "/", "idle_timeout": "2m",
+        "success_codes": [0], "no_retry_on": ["app.errors:Fatal"],
     }  # fmt: skip
     resolved = {
         **other, "retry_delay": 60, "backoff": [1, 120], "retry_max_delay": 7200, "timeout": 86400,
-        "kill_grace": 0.5,
+        "kill_grace": 0.5, "idle_timeout": 120,
     }  # fmt: skip
     d = Installation({"defaults": values, "queues": {"other": other}})
     d.module(JOBS)

@@ -101,6 +101,23 @@ FIELDS = [
                  marks=covers("option:submit --env", "option:run --env")),
     pytest.param("--delay", "0.01s", "delay", 0.01,
                  marks=covers("option:submit --delay", "option:run --delay")),
+    pytest.param("--idle-timeout", "10m", "idle_timeout", 600,
+                 marks=covers("option:submit --idle-timeout", "option:run --idle-timeout")),
+    pytest.param("--success-codes", "0,3", "success_codes", [0, 3],
+                 marks=covers("option:submit --success-codes", "option:run --success-codes")),
+    pytest.param("--no-retry-on", "3,SIGSEGV,ValueError,app.errors.Fatal", "no_retry_on",
+                 [3, "SIGSEGV", "ValueError", "app.errors:Fatal"],
+                 marks=covers("option:submit --no-retry-on", "option:run --no-retry-on")),
+    pytest.param("--memory", "512MiB", "limits", {"memory": 512 << 20},
+                 marks=covers("option:submit --memory", "option:run --memory")),
+    pytest.param("--cpu-time", "1m", "limits", {"cpu_time": 60},
+                 marks=covers("option:submit --cpu-time", "option:run --cpu-time")),
+    pytest.param("--processes", "50", "limits", {"processes": 50},
+                 marks=covers("option:submit --processes", "option:run --processes")),
+    pytest.param("--open-files", "64", "limits", {"open_files": 64},
+                 marks=covers("option:submit --open-files", "option:run --open-files")),
+    pytest.param("--nice", "5", "limits", {"nice": 5},
+                 marks=covers("option:submit --nice", "option:run --nice")),
 ]  # fmt: skip
 
 
@@ -198,15 +215,7 @@ LATER_OPTIONS = [
     pytest.param("--if-exists", "reject",
                  marks=covers("option:submit --if-exists", "option:run --if-exists")),
     pytest.param("--weight", "2", marks=covers("option:submit --weight", "option:run --weight")),
-    pytest.param("--idle-timeout", "5",
-                 marks=covers("option:submit --idle-timeout", "option:run --idle-timeout")),
     pytest.param("--expires", "5", marks=covers("option:submit --expires", "option:run --expires")),
-    pytest.param("--success-codes", "1",
-                 marks=covers("option:submit --success-codes", "option:run --success-codes")),
-    pytest.param("--no-retry-on", "2",
-                 marks=covers("option:submit --no-retry-on", "option:run --no-retry-on")),
-    pytest.param("--limits", "memory=1",
-                 marks=covers("option:submit --limits", "option:run --limits")),
 ]  # fmt: skip
 
 

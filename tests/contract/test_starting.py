@@ -134,14 +134,17 @@ def test_callables_run_in_the_configs_interpreter_path_directory_and_environment
 
 
 @covers("config:python.start", "config:python.preload")
-def test_callables_start_by_exec_and_a_warm_interpreter_comes_later(installation):
+def test_callables_start_by_fork_or_exec_and_only_a_fork_has_something_preloaded(installation):
     d = installation({"python": {"start": "exec"}})
     assert d.start().run(target="jobs:nothing")["status"] == "completed"
-    for later in ({"start": "fork"}, {"preload": ["jobs"]}):
-        d.write_config({"python": later})
-        refused = d.refusal("reload")
-        assert refused.code == -32602
-        assert "later" in refused.message
+    d.write_config({"python": {"start": "fork", "preload": ["jobs"]}})
+    assert d.call("reload")["changed"] == ["python.preload", "python.start"]
+    assert d.run(target="jobs:nothing")["status"] == "completed"
+    d.write_config({"python": {"start": "exec", "preload": ["jobs"]}})
+    refused = d.refusal("reload")
+    assert refused.code == -32602
+    assert refused.fields == {"python.preload"}
+    assert "fork" in refused.data["fields"][0]["message"]
 
 
 def test_a_callable_needs_no_jobd_in_its_interpreter(installation):

@@ -111,8 +111,15 @@ def of_jobd() -> set[str]:
 
 
 def keys_of(table: type[Table], name: str) -> set[str]:
-    known = {field.alias or key for key, field in table.model_fields.items()}
-    return {f"config:{name}.{key}" for key in known | (table.later - set(FIELDS))}
+    """Of a table in a table the keys, not the table."""
+    names = {f"config:{name}.{key}" for key in table.later - set(FIELDS)}
+    for key, field in table.model_fields.items():
+        inner = field.default_factory
+        if isinstance(inner, type) and issubclass(inner, Table):
+            names |= keys_of(inner, f"{name}.{key}")
+        else:
+            names.add(f"config:{name}.{field.alias or key}")
+    return names
 
 
 def of_config() -> set[str]:

@@ -148,17 +148,17 @@ def test_a_stop_on_record_is_said_again_after_a_restart(desk, force):
     job = desk.started(stop_signal="SIGUSR1")
     desk.cancel(job, force=force)
     expected = Kill(job.id, 1) if force else Stop(job.id, 1, "SIGUSR1")
-    assert desk.twin().reminders() == [expected]
+    assert desk.twin().adopt(desk.now) == [expected]
 
 
 def test_a_service_stop_on_record_is_said_again_after_a_restart(desk):
     job = desk.started()
     desk.decide(StopAll())
-    assert desk.twin().reminders() == [Stop(job.id, 1, "SIGTERM")]
+    assert desk.twin().adopt(desk.now) == [Stop(job.id, 1, "SIGTERM")]
 
 
 def test_what_has_ended_is_not_reminded_of(desk):
     job = desk.started()
     desk.cancel(job)
     desk.end(job, "signal", signal="SIGTERM")
-    assert desk.twin().reminders() == []
+    assert desk.twin().adopt(desk.now) == []

@@ -299,8 +299,8 @@ def test_no_header_is_longer_than_one_that_was_cut_short_may_be(first_seq, creat
 
 
 def test_a_newer_journal_is_told_apart_from_a_damaged_one(seal):
-    with pytest.raises(NewerVersion, match="version 2"):
-        decode_header(seal(b'"journal":"jobd","version":2,"segment":"of another shape"}'))
+    with pytest.raises(NewerVersion, match="version 3"):
+        decode_header(seal(b'"journal":"jobd","version":3,"segment":"of another shape"}'))
 
 
 def test_the_jobs_that_a_line_begins_are_found_without_parsing(make):

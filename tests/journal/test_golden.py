@@ -3,7 +3,16 @@
 from pathlib import Path
 
 from jobd.core import ids, records
-from jobd.core.job import Ended, Failure, History, Policy, Running, Status
+from jobd.core.job import (
+    Ended,
+    Failure,
+    History,
+    Limits,
+    Policy,
+    Progress,
+    Running,
+    Status,
+)  # fmt: skip
 from jobd.journal import forms
 from jobd.journal.format import Header, decode, decode_header, encode
 
@@ -70,18 +79,66 @@ VERSION_1 = [
     ),
 ]  # fmt: skip
 
+WATCHED = Policy(
+    idle_timeout=20.0, success_codes=(0, 3), no_retry_on=(2, "SIGSEGV", "app.errors:Permanent"),
+    limits=Limits(memory=120 << 20, cpu_time=1.5, processes=8, open_files=64, nice=-5),
+)  # fmt: skip
+HALF = Progress(0.5, "500 of 1000")
+GREEDY = Failure(kind="memory", message="more than 120 MiB", signal="SIGKILL")
+BUSY = Failure(kind="cpu_time", message="more than 1.5 s", signal="SIGXCPU")
+ATE = Ended(
+    attempt=1, pid=4711, started_at=AT, finished_at=AT + 1, outcome="memory", signal="SIGKILL",
+    failure=GREEDY, progress=HALF,
+)  # fmt: skip
+BURNT = Ended(
+    attempt=2, pid=4712, started_at=AT, finished_at=AT + 2, outcome="cpu_time", signal="SIGXCPU",
+    failure=BUSY, progress=Progress(1.0),
+)  # fmt: skip
 
-def test_a_journal_of_version_1_means_what_it_always_meant():
-    """The file was written when version 1 was new, and never changes."""
-    header, *lines = (GOLDEN / "version-1.jsonl").read_bytes().splitlines(keepends=True)
-    assert decode_header(header) == Header(1, AT)
+VERSION_2 = [
+    records.Submitted(id=ONE, at=AT, by="uid:1000", call=TRUE, policy=WATCHED, run_at=AT),
+    records.Submitted(
+        id=TWO, at=AT, by="uid:1000", call=TRUE, policy=Policy(limits=Limits(nice=1)), run_at=AT
+    ),
+    records.Started(id=ONE, at=AT, attempt=1, boot_id=BOOT, boot_at=12.75),
+    records.Retried(id=ONE, at=AT + 1, ended=ATE, run_at=AT + 2),
+    records.StopRequested(id=ONE, at=AT + 3, why="idle", boot_at=42.0),
+    records.Failed(id=ONE, at=AT + 4, ended=BURNT, failure=BUSY),
+    records.Kept(
+        id=ONE, at=AT + 13, number=1, by="uid:1000", call=TRUE, policy=WATCHED, submitted_at=AT,
+        run_at=AT + 10, status=Status.RUNNING, attempt=3, started_at=AT + 12, retries_left=1,
+        interruptions=0,
+        running=Running(
+            number=3, started_at=AT + 12, boot_id=BOOT, boot_at=50.5, stopping="idle",
+            stop_boot_at=51.0,
+        ),
+        history=History(first=[ATE, BURNT], failure=BUSY),
+    ),
+]  # fmt: skip
 
+
+def said_in(name):
+    """The header and the records, which are still written as they stand there."""
+    header, *lines = (GOLDEN / name).read_bytes().splitlines(keepends=True)
     said = []
     for line in lines:
         commit = decode(line)
         assert commit.seq == len(said) + 1
         assert encode(*commit) == line
         said += commit.records
+    return decode_header(header), said
 
+
+def test_a_journal_of_version_1_means_what_it_always_meant():
+    """The file was written when version 1 was new, and never changes."""
+    header, said = said_in("version-1.jsonl")
+    assert header == Header(1, AT, version=1)
     assert said == VERSION_1
     assert {type(record) for record in said} == set(forms.TAGS)
+
+
+def test_a_journal_of_version_2_means_what_it_always_meant():
+    """The file was written when version 2 was new, and never changes."""
+    header, said = said_in("version-2.jsonl")
+    assert header == Header(1, AT, version=2)
+    assert said == VERSION_2

@@ -214,7 +214,7 @@ def test_a_journal_of_which_nothing_can_be_read_is_no_torn_header(journal, lines
 
 def test_a_journal_of_a_newer_jobd_is_refused_as_such(journal, open_store, seal):
     path = journal / f"{1:020d}.jsonl"
-    path.write_bytes(seal(b'"journal":"jobd","version":2,"first_seq":1}'))
+    path.write_bytes(seal(b'"journal":"jobd","version":3,"first_seq":1}'))
     before = path.read_bytes()
 
     with pytest.raises(CannotStart, match="newer jobd") as refusal:

@@ -260,7 +260,7 @@ def test_of_a_journal_of_which_nothing_can_be_read_that_is_told(state_dir, repai
 def test_a_newer_journal_is_refused_and_left_alone(life, state_dir, seal, repair):
     files = life(3, 60).files(3)
     files[min(files)][1] = b"#" + files[min(files)][1][1:]  # however damaged it is elsewhere
-    files[max(files)][0] = seal(b'"journal":"jobd","version":2,"first_seq":1}')
+    files[max(files)][0] = seal(b'"journal":"jobd","version":3,"first_seq":1}')
     before = contents(lay(state_dir, files))
 
     with pytest.raises(CannotStart, match="newer jobd") as refusal:

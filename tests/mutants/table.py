@@ -88,7 +88,7 @@ MUTANTS = [
         SIMULATION,
     ),
     Mutant(
-        "commit applied in part", "src/jobd/core/engine.py",
+        "commit applied in part", "src/jobd/core/state.py",
         "        self.seq = seq - 1\n        for record in records:",
         "        self.seq = seq - 1\n        for record in records[:1]:",
         SIMULATION,
@@ -384,8 +384,8 @@ MUTANTS = [
     # Time and order.
     Mutant(
         "retry without its delay", "src/jobd/core/verdict.py",
-        "run_at = now + retry.delay_s(job.policy, failures, jitter)",
-        "run_at = now",
+        "wait_s = retry.delay_s(job.policy, failures, jitter)",
+        "wait_s = 0.0",
         ("tests/core/test_verdict.py",),
     ),
     Mutant(
@@ -395,7 +395,7 @@ MUTANTS = [
         ("tests/core/test_schedule.py",),
     ),
     Mutant(
-        "deadline of a final job fires", "src/jobd/core/engine.py",
+        "deadline of a final job fires", "src/jobd/core/state.py",
         "            self._patience.remove(job)\n",
         "            job.place = -1\n",
         # Not the whole file: where the job is stopped first, this bug never ends its tick.

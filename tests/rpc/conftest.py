@@ -16,7 +16,7 @@ from jobd.core.allow import Admitted, AllowList
 from jobd.core.commands import AttemptEnded
 from jobd.core.decision import Kill, Launch, Stop
 from jobd.core.engine import Engine
-from jobd.core.job import Ending, Policy
+from jobd.core.job import Ending, Policy, policy_value
 from jobd.core.moment import Moment
 from jobd.core.rules import Rules
 from jobd.errors import ConfigError
@@ -88,6 +88,8 @@ class World:
         self.max_request_bytes = 64 * 1024
         self.allow = AllowList({"app.jobs:*": ["*"], "app.jobs:rebuild": []}, ["*"])
         self.refusals = []
+        self.beyond = []  # faults of limits, of whoever names the field
+        self.asked_for = []
         self.effects = deque(maxlen=1000)
         self.children_obey = True  # and end when they are told to stop
         self.stopped = None
@@ -145,8 +147,12 @@ class World:
         return self.moment
 
     def policy(self, fields, *, is_command):
-        shaped = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        shaped = {name: policy_value(name, value) for name, value in fields.items()}
         return Policy(**({"retry_attempts": 0} if is_command else {}) | shaped)
+
+    def limit_faults(self, fields):
+        self.asked_for.append(dict(fields))
+        return [fault for fault in self.beyond if fault[0] in fields]
 
     def authorise(self, call):
         if "command" in call:

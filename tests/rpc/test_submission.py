@@ -98,15 +98,81 @@ FIELD_VALUES = {
         [{"": "a"}, {"A=B": "a"}, {"A\0": "a"}, {"A": "a\0"}, {"A": 1}, {"A": None}, ["A=B"], None],
     ),
     "cwd": (["/tmp", None], ["tmp", "", "./a", "/tmp\0", 1]),
+    "idle_timeout": ([0.1, 60, None], [0, -1, 3155760001, "60", True]),
+    "success_codes": (
+        [[0], [0, 3, 255], [4294967295], [1] * 64],
+        [[], [-1], [4294967296], [1.0], [True], ["0"], [None], [1] * 65, 0, "0", None, {"0": 1}],
+    ),
+    "no_retry_on": (
+        [
+            [],
+            [2, "SIGSEGV", "ValueError", "KeyboardInterrupt", "IOError"],
+            ["app.errors:Permanent", "app.errors.Permanent", "app.errors:Outer.Inner"],
+            ["builtins:OfAnotherPython", "Größe:Ü"],
+            ["E" * 244 + ":Permanent"],
+        ],
+        [
+            "ValueError",
+            ["SIGNONE"],
+            ["sigterm"],
+            ["ValueErrror"],
+            ["len"],
+            ["Permanent"],
+            [""],
+            ["a:b:c"],
+            ["a:"],
+            [":a"],
+            ["a b:c"],
+            ["a..b"],
+            ["app.errors:Permanent\n"],
+            ["app.errors:1"],
+            ["E" * 256],
+            [-1],
+            [1.5],
+            [True],
+            [None],
+            [["ValueError"]],
+            [1] * 65,
+            None,
+            {},
+        ],
+    ),
+    "limits": (
+        [
+            {},
+            {"memory": 1 << 20, "cpu_time": 0.5, "processes": 1, "open_files": 16, "nice": -20},
+            {"memory": None, "cpu_time": None, "processes": None, "open_files": None, "nice": 19},
+        ],
+        [
+            {"memory": (1 << 20) - 1},
+            {"memory": float(1 << 21)},
+            {"memory": "64MiB"},
+            {"memory": True},
+            {"memory": 1 << 63},
+            {"cpu_time": 0},
+            {"cpu_time": "1"},
+            {"cpu_time": 3155760001},
+            {"cpu_time": True},
+            {"processes": 0},
+            {"open_files": 15},
+            {"nice": -21},
+            {"nice": 20},
+            {"nice": 1.0},
+            {"disk": 1},
+            {"": None},
+            [],
+            1,
+            None,
+        ],
+    ),
 }
-LATER = ["idle_timeout", "expires", "success_codes", "no_retry_on", "key", "if_exists", "after",
-         "weight", "limits"]  # fmt: skip
+LATER = ["expires", "key", "if_exists", "after", "weight"]
 
 
 def fields_of(name, value):
     if name == "target":
         return {"target": value}
-    return {**(COMMAND if name == "command" else TARGET), name: value}
+    return {**(COMMAND if name in ("command", "success_codes") else TARGET), name: value}
 
 
 def test_every_field_has_values_here():
@@ -170,8 +236,9 @@ async def test_a_hundred_thousand_bad_fields_are_one_short_answer(client, world)
         {**COMMAND, "kwargs": {}},
         {**COMMAND, "method": None},
         {**TARGET, "delay": 1, "run_at": "2030-01-01T00:00:00Z"},
+        {**TARGET, "success_codes": [0]},
     ],
-    ids=["neither", "both", "args", "kwargs", "method", "delay and run_at"],
+    ids=["neither", "both", "args", "kwargs", "method", "delay and run_at", "success_codes"],
 )
 async def test_fields_that_contradict_one_another_are_refused(fields, client):
     error = await client.refusal("submit", fields, -32602)
@@ -230,7 +297,7 @@ async def test_who_submitted_it_is_what_the_kernel_says(client, world):
 
 async def test_values_of_env_are_shown_to_nobody(client, world):
     id = await client.submit(**TARGET, env={"TOKEN": "hunter2"})
-    shown = document(world.engine.jobs.get(id), None)
+    shown = document(world.engine, world.engine.jobs.get(id), None)
     assert shown["env"] == ["TOKEN"]
     assert "hunter2" not in json.dumps(await client.call("status", id=id))
     assert "hunter2" not in json.dumps(await client.call("list"))

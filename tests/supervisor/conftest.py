@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from jobd.clock import SystemClock
 from jobd.core.allow import Admitted
-from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
 from jobd.core.decision import Kill, Launch, Probe, Settle, Stop
 from jobd.core.job import Ending, Job, Policy, Running, Status
 from jobd.keeper import protocol, tree
@@ -39,10 +40,10 @@ class World:
         self.app.mkdir()
         self.reports: list[AttemptEnded | AttemptNeverRan] = []
         self.probes: list[Probed] = []
+        self.looks: list[Looked] = []
         self.output = Outputs(self.log_dir)
         self.options: dict[str, Any] = {}
         self.forking: dict[str, Any] | None = None  # what callables are forked from; None: exec
-        self.limits: dict[str, Any] = {}
         self.warmth: list[dict[str, Any]] = []  # what the keeper said of its interpreters
         self.supervisor = self.another()
 
@@ -50,26 +51,17 @@ class World:
         """The next daemon's."""
         return Forking(
             self, state_dir=self.state_dir, log_dir=self.log_dir, settings=self.settings,
-            report=self._hear, jitter=lambda: 0.5, boot_id=boot_id, outputs=self.output,
+            report=self._hear, now=SystemClock().now, jitter=lambda: 0.5, boot_id=boot_id,
+            outputs=self.output,
         )  # fmt: skip
 
     def fork(self, key: str = "1", *, preload: Sequence[str] = (), **more: Any) -> None:
         """From now on callables are forked from a warm interpreter."""
         self.forking = {"key": key, "preload": list(preload), **more}
 
-    @property
-    def runtime(self) -> dict[str, Any] | None:
-        if self.forking is None:
-            return None
-        settings = self.settings()
-        return {
-            "program": settings.python, "env": {**settings.env, **settings.python_env},
-            "path": list(settings.python_path), **self.forking,
-        }  # fmt: skip
-
     async def warm(self) -> None:
         """The interpreter, if there is to be one, serves."""
-        self.supervisor._send({"request": "warm", "runtime": self.runtime})
+        self.supervisor.warm()
         if self.forking is not None:
             await self.warm_pid()
 
@@ -78,9 +70,11 @@ class World:
         await self.until(lambda: self.warmth and self.warmth[-1]["pid"])
         return int(self.warmth[-1]["pid"])
 
-    def _hear(self, report: AttemptEnded | AttemptNeverRan | Probed) -> None:
+    def _hear(self, report: AttemptEnded | AttemptNeverRan | Looked | Probed) -> None:
         if isinstance(report, Probed):
             self.probes.append(report)
+        elif isinstance(report, Looked):
+            self.looks.append(report)
         else:
             self.reports.append(report)
 
@@ -89,7 +83,14 @@ class World:
             "python": sys.executable, "socket": str(self.state_dir / "jobd.sock"),
             "python_path": [str(self.app)], "env": {"PATH": os.environ["PATH"], "GREETING": "hi"},
         }  # fmt: skip
-        return LaunchSettings(**(given | self.options))
+        given |= self.options
+        if self.forking is not None:
+            env = {**given.get("env", {}), **given.get("python_env", {})}
+            given["runtime"] = {
+                "program": given["python"], "env": env, "path": given["python_path"],
+                **self.forking,
+            }  # fmt: skip
+        return LaunchSettings(**given)
 
     # A job from its beginning to its end.
 
@@ -210,17 +211,11 @@ class World:
 
 
 class Forking(Supervisor):
-    """Its launches say what the world wants of them."""
+    """It tells what it hears of interpreters."""
 
     def __init__(self, world: World, **more: Any) -> None:
         super().__init__(**more)
         self.world = world
-
-    def _send(self, message: dict[str, Any]) -> None:
-        if message["request"] == "launch":
-            message |= {"runtime": message["call"] and self.world.runtime}
-            message |= {"limits": self.world.limits}
-        super()._send(message)
 
     def _receive(self, message: dict[str, Any]) -> None:
         if message["report"] == "warm":

@@ -11,13 +11,13 @@ import os
 import re
 import time
 
-from jobd.cli.arguments import UsageError, duration, integer, worded
+from jobd.cli.arguments import UsageError, duration, integer, whole_number, worded
 from jobd.cli.grammar import call_of, strict_json
-from jobd.durations import parse_duration
+from jobd.durations import parse_duration, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
@@ -33,6 +33,11 @@ def field_options(parser: argparse.ArgumentParser) -> None:
         help="without a value: the caller's",
     )  # fmt: skip
     add("--here", action="store_true", dest="_here", help="cwd is the current directory")
+    limits = parser.add_argument_group(
+        "limits", "of each attempt, for all of its processes; `none`: none at all"
+    )
+    for flags, options in _LIMITS:
+        limits.add_argument(*flags, default=argparse.SUPPRESS, **options)
     for flag in LATER:
         parser.add_argument(flag, action=_Later, nargs="?", help=argparse.SUPPRESS)
 
@@ -52,6 +57,9 @@ def submission_of(asked: argparse.Namespace) -> dict[str, Any]:
 def given_fields(asked: argparse.Namespace) -> dict[str, Any]:
     """By the name that the protocol has for each."""
     fields = {name: value for name, value in vars(asked).items() if name in NAMES}
+    limits = {name: value for name, value in vars(asked).items() if name in LIMITS}
+    if limits:
+        fields["limits"] = limits
     env = dict(_variable(text) for text in asked._env)
     if env:
         fields["env"] = env
@@ -79,9 +87,22 @@ def parse_backoff(text: str) -> str | list[float]:
     return [parse_duration(str(wait)) for wait in waits]
 
 
-def parse_timeout(text: str) -> float | None:
-    """`none`: no limit, whatever the config says."""
-    return None if text == "none" else parse_duration(text)
+def or_none(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`none`: none at all, whatever the config says."""
+    return lambda text: None if text == "none" else parse(text)
+
+
+def parse_codes(text: str) -> list[int]:
+    """`0,3`."""
+    return [whole_number(code.strip()) for code in text.split(",")]
+
+
+def parse_ends(text: str) -> list[int | str]:
+    """`3,SIGSEGV,ValueError`; which of them there are, the daemon knows."""
+    if text == "none":  # there is no exception of that name
+        return []
+    ends = [end.strip() for end in text.split(",")]
+    return [whole_number(end) if end.lstrip("-").isdecimal() else end for end in ends]
 
 
 def parse_signal(text: str) -> str:
@@ -145,21 +166,48 @@ _OPTIONS = (
         "--retry-jitter", metavar="F", type=float, help="adds up to that fraction, 0…1, at random"
     ),
     _option(
-        "--timeout", metavar="T", type=worded(parse_timeout), help="of an attempt; `none`: no limit"
+        "--timeout", metavar="T", type=worded(or_none(parse_duration)),
+        help="of an attempt; `none`: no limit",
+    ),
+    _option(
+        "--idle-timeout", metavar="T", type=worded(or_none(parse_duration)),
+        help="of an attempt without output and progress; `none`: no limit",
     ),
     _option("--kill-grace", metavar="T", type=duration, help="from the stop signal to the kill"),
     _option("--stop-signal", metavar="NAME", type=parse_signal),
+    _option(
+        "--success-codes", metavar="N,…", type=worded(parse_codes),
+        help="exit codes of a command that count as success",
+    ),
+    _option(
+        "--no-retry-on", metavar="END,…", type=worded(parse_ends),
+        help="exit codes, signals and exceptions after which the job fails at once",
+    ),
     _option("--on-interrupt", choices=("retry", "fail")),
     _option("--request-id", metavar="ID", help="asking again with it finds the same job"),
     _option("--label", metavar="TEXT", help="what lists show"),
     _option("--tag", metavar="TEXT", action="append", dest="tags", help="may be repeated"),
     _option("--cwd", metavar="DIR", type=os.path.abspath, help="working directory"),
 )  # fmt: skip
-LATER = (
-    "--key", "--if-exists", "--after", "--weight", "--idle-timeout", "--expires",
-    "--success-codes", "--no-retry-on", "--limits",
+# What one attempt may take, its whole tree together: the field `limits`.
+_LIMITS = (
+    _option("--memory", metavar="SIZE", type=worded(or_none(parse_size)), help="512MiB, 2GiB"),
+    _option("--cpu-time", metavar="T", type=worded(or_none(parse_duration))),
+    _option("--processes", metavar="N", type=worded(or_none(whole_number)), help="at once"),
+    _option("--open-files", metavar="N", type=worded(or_none(whole_number)), help="of a process"),
+    _option(
+        "--nice", metavar="N", type=worded(or_none(whole_number)),
+        help="added to the daemon's; a higher one gives way",
+    ),
 )  # fmt: skip
-NAMES = frozenset(
-    options.get("dest", flags[0].removeprefix("--").replace("-", "_"))
-    for flags, options in _OPTIONS
-)
+LATER = ("--key", "--if-exists", "--after", "--weight", "--expires")
+
+
+def _names(options: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]) -> frozenset[str]:
+    return frozenset(
+        rest.get("dest", flags[0].removeprefix("--").replace("-", "_")) for flags, rest in options
+    )
+
+
+NAMES = _names(_OPTIONS)
+LIMITS = _names(_LIMITS)

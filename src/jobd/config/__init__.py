@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from jobd.config import values
+from jobd.config.ceilings import Ceilings
 from jobd.config.policy import Policies
 from jobd.config.tables import DEFAULT_PATH, Queue, Table, Tables
 from jobd.core.allow import AllowList
@@ -29,6 +30,10 @@ _PLACES: Final = ("socket", "state_dir", "log_dir")
 RESTART: Final = (*(f"daemon.{name}" for name in _PLACES), "journal")
 
 
+# There are two, one of them for commands; [limits.default] has them.
+_NOT_SHOWN: Final = ("retry_attempts", "limits")
+
+
 class Config:
     """A config as it holds: read, checked, and all defaults filled in.  Never changes.
 
@@ -39,9 +44,13 @@ class Config:
         self.tables, self.path = tables, path
         self.daemon, self.journal, self.retention = tables.daemon, tables.journal, tables.retention
         self.python, self.output, self.logging = tables.python, tables.output, tables.logging
+        self.ceilings = Ceilings(tables.limits.max.plain())
         self.allow = AllowList(tables.allow.callables, tables.allow.commands, tables.allow.env)
         self._policies = Policies(
-            tables.defaults.given(), {name: q.given() for name, q in tables.queues.items()}
+            tables.defaults.given(),
+            {name: queue.given() for name, queue in tables.queues.items()},
+            limits=tables.limits.default.plain(),
+            ceilings=self.ceilings,
         )
 
     def rules(self) -> Rules:
@@ -72,10 +81,21 @@ class Config:
         """As plain JSON, by table and key; what has no value is left out.
 
         So is `retry_attempts` that nobody set: built in are two, one of them for commands.
+        Where `[limits.max]` decides what holds, that is shown as the default.
         """
+        plain = self.said()
+        self.ceilings.fill(plain["defaults"], plain["limits"]["default"])
+        return plain
+
+    def said(self) -> dict[str, Any]:
+        """The same, each key with what stands in the file, else with what is built in."""
         plain = self.tables.plain()
-        built_in = {name: FIELDS[name].default for name in POLICY if name != "retry_attempts"}
-        given = {name: value for name, value in built_in.items() if value is not None}
+        built_in = {name: FIELDS[name].default for name in POLICY if name not in _NOT_SHOWN}
+        given = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in built_in.items()
+            if value is not None
+        }
         plain["defaults"] = given | plain["defaults"]
         if "PATH" not in self.tables.env.passed:
             plain["env"]["set"] = {"PATH": DEFAULT_PATH} | plain["env"]["set"]
@@ -103,9 +123,12 @@ def load(
     _overlay(given, "logging", {} if log_level is None else {"level": log_level})
     _place(given, found, environ)
     try:
-        return Config(Tables.model_validate(given), found)
+        tables = Tables.model_validate(given)
     except ValidationError as exc:
         raise ConfigError(found or "the command line", list(_faults(exc))) from None
+    if faults := list(_beyond(tables)):
+        raise ConfigError(found or "the command line", faults)
+    return Config(tables, found)
 
 
 def reloaded(running: Config, new: Config) -> tuple[Config, list[str], list[str]]:
@@ -122,7 +145,7 @@ def reloaded(running: Config, new: Config) -> tuple[Config, list[str], list[str]
 
 def changes(old: Config, new: Config) -> tuple[list[str], list[str]]:
     """(keys that take effect at a reload, keys that need a restart), dotted, in order."""
-    before, after = dict(_leaves(old.resolved())), dict(_leaves(new.resolved()))
+    before, after = dict(_leaves(old.said())), dict(_leaves(new.said()))
     differ = sorted(
         key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
     )
@@ -180,10 +203,23 @@ def _faults(errors: ValidationError) -> Iterator[tuple[str, str]]:
             yield _dotted(loc), "must be a table"
 
 
+def _beyond(tables: Tables) -> Iterator[tuple[str, str]]:
+    """What is fine by itself, but more than `[limits.max]` allows."""
+    ceilings = Ceilings(tables.limits.max.plain())
+    given = {_dotted(("queues", name)): queue.given() for name, queue in tables.queues.items()}
+    for table, fields in {"defaults": tables.defaults.given(), **given}.items():
+        for field, fault in ceilings.faults(fields):
+            yield f"{table}.{field}", fault
+    for field, fault in ceilings.faults({"limits": tables.limits.default.plain()}):
+        yield field.replace("limits", "limits.default"), fault
+
+
 def _no_such_key(loc: Sequence[str | int]) -> str:
     table, key = _table(loc[:-1]), str(loc[-1])
     if key in table.later:
         return "comes in a later release"
+    if key in table.elsewhere:
+        return table.elsewhere[key]
     known = [field.alias or name for name, field in table.model_fields.items()]
     near = difflib.get_close_matches(key, known, n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
@@ -192,13 +228,15 @@ def _no_such_key(loc: Sequence[str | int]) -> str:
 
 def _table(loc: Sequence[str | int]) -> type[Table]:
     """The model of the table at this place of the file."""
-    if not loc:
-        return Tables
-    if loc[0] == "queues":
-        return Queue
-    table = Tables.model_fields[str(loc[0])].default_factory
-    assert isinstance(table, type)
-    assert issubclass(table, Table)
+    table: type[Table] = Tables
+    places = list(loc)
+    if places[:1] == ["queues"]:
+        table, places = Queue, places[2:]
+    for place in places:
+        inner = table.model_fields[str(place)].default_factory
+        assert isinstance(inner, type)
+        assert issubclass(inner, Table)
+        table = inner
     return table
 
 

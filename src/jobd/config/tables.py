@@ -10,13 +10,23 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)  # fmt: skip
 
 from jobd.config import values as kind
+from jobd.config.ceilings import BESIDE_LIMITS
 from jobd.core.allow import ANY, callable_fault, colon_form, command_fault, env_fault
-from jobd.core.fields import FIELDS, POLICY
+from jobd.core.fields import FIELDS, LIMITS, POLICY
 from jobd.core.rules import DAY_S
 from jobd.paths import user_places
 
@@ -41,13 +51,14 @@ Environment = Annotated[dict[str, str], PlainValidator(kind.environment)]
 OnStop = Literal["leave", "stop"]
 Strays = Literal["kill", "leave"]
 Fsync = Literal["always", "interval", "never"]
-Start = Literal["exec"]
+Start = Literal["exec", "fork"]
+STARTS: Final[tuple[Start, ...]] = ("exec", "fork") if hasattr(os, "fork") else ("exec",)
 Level = Literal["debug", "info", "warning", "error"]
 Form = Literal["text", "json"]
 
 
-def _one_of(words: Any, *, later: tuple[str, ...] = ()) -> PlainValidator:
-    return PlainValidator(kind.choice(*get_args(words), later=later))
+def _one_of(words: Any) -> PlainValidator:
+    return PlainValidator(kind.choice(*get_args(words)))
 
 
 def _cpus() -> int:
@@ -58,6 +69,7 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     later: ClassVar[frozenset[str]] = frozenset()
+    elsewhere: ClassVar[Mapping[str, str]] = {}  # what somebody could look for here
 
     def plain(self) -> dict[str, Any]:
         """As JSON, by the keys of the file, what is not set left out."""
@@ -117,14 +129,22 @@ class RetentionTable(Table):
     max_jobs: Annotated[int | None, PlainValidator(kind.integer())] = None
 
 
-class PythonTable(Table):
-    later = frozenset({"preload"})
+def _preload(value: Any, given: ValidationInfo) -> tuple[str, ...]:
+    modules = tuple(kind.array(kind.module_name, "module names")(value))
+    if modules and given.data.get("start") == "exec":  # absent: wrong, and told of as such
+        raise ValueError('needs start = "fork": a new interpreter has nothing imported ahead')
+    return modules
 
+
+class PythonTable(Table):
     executable: Absolute = Field(default_factory=lambda: Path(sys.executable))  # the daemon's own
     path: Paths = ()
     cwd: MaybePath = None
     env: Environment = Field(default_factory=dict)
-    start: Annotated[Start, _one_of(Start, later=("fork",))] = "exec"
+    start: Annotated[Start, PlainValidator(kind.choice(*STARTS))] = (
+        "fork" if sys.platform == "linux" else "exec"
+    )
+    preload: Annotated[tuple[str, ...], PlainValidator(_preload)] = ()  # after `start`
 
 
 class EnvTable(Table):
@@ -133,8 +153,7 @@ class EnvTable(Table):
 
 
 class OutputTable(Table):
-    later = frozenset({"max_bytes"})
-
+    max_bytes: Annotated[int, PlainValidator(kind.size(at_least=64 * 1024))] = 1024 * MIB
     total_max_bytes: Annotated[int | None, PlainValidator(kind.size(at_least=1))] = None
 
 
@@ -201,7 +220,11 @@ class PolicyTable(Table):
     later = frozenset(name for name, field in FIELDS.items() if field.later)
 
     def given(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in POLICY if name in self.model_fields_set}
+        """By name, `limits` as one more mapping."""
+        given = {name: getattr(self, name) for name in POLICY if name in self.model_fields_set}
+        if "limits" in given:
+            given["limits"] = given["limits"].plain()
+        return given
 
 
 class QueueTable(PolicyTable):
@@ -210,35 +233,61 @@ class QueueTable(PolicyTable):
     max_running: Annotated[int | None, PlainValidator(kind.integer(at_least=1))] = None
 
 
-def _policy(table: type[PolicyTable], without: tuple[str, ...] = ()) -> Any:
-    """The table, with the policy fields as its keys, and their checks."""
-    fields: dict[str, Any] = {
-        name: (Annotated[Any, PlainValidator(kind.policy_field(name))], None)
-        for name in POLICY
-        if name not in without
-    }
-    return create_model(table.__name__, __base__=table, **fields)
+class DefaultsTable(PolicyTable):
+    elsewhere = MappingProxyType({"limits": "is not here: see [limits.default]"})
 
+
+class CeilingsTable(Table):
+    """What a submitter can't go beyond: each of the limits, and some other fields."""
+
+
+def _table(table: type[Table], kinds: Mapping[str, kind.Kind], **more: Any) -> Any:
+    """The table with these keys too; what is not given is None."""
+    fields: dict[str, Any] = {
+        name: (Annotated[Any, PlainValidator(of)], None) for name, of in kinds.items()
+    }
+    return create_model(table.__name__, __base__=table, **fields, **more)
+
+
+_LIMITS: Final = {name: kind.limit(name) for name in LIMITS}
+_POLICY: Final = {name: kind.policy_field(name) for name in POLICY if name != "limits"}
+_CEILINGS: Final = _LIMITS | {name: kind.policy_field(name) for name in BESIDE_LIMITS}
 
 if TYPE_CHECKING:
 
-    class Defaults(PolicyTable): ...
+    class Limits(Table): ...
+
+    class Ceilings(CeilingsTable): ...
+
+    class Defaults(DefaultsTable): ...
 
     class Queue(QueueTable): ...
 
 else:
-    Defaults, Queue = _policy(PolicyTable), _policy(QueueTable, without=("queue",))
+    Limits = _table(Table, _LIMITS)
+    Ceilings = _table(CeilingsTable, _CEILINGS)
+    Defaults = _table(DefaultsTable, _POLICY)
+    Queue = _table(
+        QueueTable, {name: of for name, of in _POLICY.items() if name != "queue"},
+        limits=(Limits, Field(default_factory=Limits)),
+    )  # fmt: skip
 QueueName = Annotated[str, PlainValidator(kind.policy_field("queue"))]
+
+
+class LimitsTable(Table):
+    default: Limits = Field(default_factory=Limits)
+    max: Ceilings = Field(default_factory=Ceilings)
 
 
 class Tables(Table):
     """A whole jobd.toml."""
 
-    later = frozenset({"limits", "schedules", "access", "dashboard", "metrics", "on"})
+    later = frozenset({"schedules", "access", "dashboard", "metrics", "on"})
 
     daemon: DaemonTable = Field(default_factory=DaemonTable)
     journal: JournalTable = Field(default_factory=JournalTable)
     defaults: Defaults = Field(default_factory=Defaults)
+    limits: LimitsTable = Field(default_factory=LimitsTable)
     retention: RetentionTable = Field(default_factory=RetentionTable)
     python: PythonTable = Field(default_factory=PythonTable)
     env: EnvTable = Field(default_factory=EnvTable)

@@ -6,6 +6,7 @@ says what is allowed.  Strict: `true` is no integer, `"5"` no number.
 
 from __future__ import annotations
 
+import keyword
 import math
 import os
 import re
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from jobd.core.fields import DURATION_MAX_S, FIELDS, Field
+from jobd.core import ends
+from jobd.core.fields import DURATION_MAX_S, FIELDS, LIMITS, Field
 from jobd.durations import parse_duration, parse_size
 
 Kind = Callable[[Any], Any]
@@ -73,14 +75,11 @@ def rotation(value: Any) -> str | int:
         raise ValueError(f'must be "daily" or a size: {exc}') from None
 
 
-def choice(*allowed: str, later: tuple[str, ...] = ()) -> Kind:
+def choice(*allowed: str) -> Kind:
     def check(value: Any) -> str:
         if isinstance(value, str) and value in allowed:
             return value
-        offer = f"must be {' or '.join(map(repr, allowed))}"
-        if isinstance(value, str) and value in later:
-            raise ValueError(f"{value!r} comes in a later release; {offer}")
-        raise ValueError(offer)
+        raise ValueError(f"must be {' or '.join(map(repr, allowed))}")
 
     return check
 
@@ -124,6 +123,14 @@ def env_name(value: Any) -> str:
     return value
 
 
+def module_name(value: Any) -> str:
+    """As an import statement has it, whole."""
+    parts = value.split(".") if isinstance(value, str) else [""]
+    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+        raise ValueError(f"{value!r} is no module's name, as package.module")
+    return ".".join(parts)
+
+
 def environment(value: Any) -> dict[str, str]:
     """Names and values to set.  A relative place in `PATH` would be a place of the job's `cwd`."""
     if not isinstance(value, dict):
@@ -146,6 +153,20 @@ def policy_field(name: str) -> Kind:
 
     def check(value: Any) -> Any:
         value = _SHAPES[field.shape](field, value)
+        fault = field.fault(value)
+        if fault is not None:
+            raise ValueError(fault)
+        return value
+
+    return check
+
+
+def limit(name: str) -> Kind:
+    """One of `limits`, by the same table that a submission is checked against."""
+    field = LIMITS[name]
+
+    def check(value: Any) -> Any:
+        value = size()(value) if field.unit == "bytes" else _SHAPES[field.shape](field, value)
         fault = field.fault(value)
         if fault is not None:
             raise ValueError(fault)
@@ -196,9 +217,33 @@ def _backoff_field(field: Field, value: Any) -> str | tuple[float, ...]:
     return tuple(array(duration(), "waits")(value))
 
 
+def _codes_field(_: Field, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be an array of exit codes")
+    return tuple(value)
+
+
+def _ends_field(field: Field, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be an array of exit codes, names of signals or of exceptions")
+    fault = field.fault(value)  # before its items are looked at further
+    if fault is not None:
+        raise ValueError(fault)
+    return tuple(array(_end, "ends")(value))
+
+
+def _end(value: int | str) -> int | str:
+    fault = ends.fault(value)
+    if fault is not None:
+        raise ValueError(fault)
+    return ends.stored(value)
+
+
 _SHAPES: Final[dict[str, Callable[[Field, Any], Any]]] = {
     "string": _string_field,
     "integer": _integer_field,
     "number": _number_field,
     "backoff": _backoff_field,
+    "codes": _codes_field,
+    "ends": _ends_field,
 }

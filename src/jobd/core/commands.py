@@ -57,6 +57,15 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """From inside a running job.  Not kept before its attempt ends."""
+
+    id: str
+    fraction: float  # 0…1
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded:
     """From the supervisor: the attempt is over and all of its processes are gone."""
 
@@ -83,6 +92,19 @@ class Probed:
     """From the supervisor: what the host lacks for a start; None: nothing."""
 
     why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """From the supervisor, once for each `Look`.
+
+    By the boot clock: `at` that time something was last written `seen_at`; None: it can't be told.
+    """
+
+    id: str
+    attempt: int
+    at: float
+    seen_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +137,6 @@ class Follow:
 
 
 Command = (
-    Submit | Cancel | Retry | Remove | AttemptEnded | AttemptNeverRan | Probed | Keep | Drain
-    | StopAll | Follow
+    Submit | Cancel | Retry | Remove | Progress | AttemptEnded | AttemptNeverRan | Probed | Looked
+    | Keep | Drain | StopAll | Follow
 )  # fmt: skip

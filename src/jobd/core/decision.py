@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from jobd.core.allow import Admitted
 from jobd.core.job import Job, Policy, Status
+from jobd.core.moment import Moment
 from jobd.core.records import Record
 
 
@@ -52,6 +53,15 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Find out when the attempt last wrote something; the answer is `Looked`."""
+
+    id: str
+    attempt: int
+    since: Moment  # this daemon has known it
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """The attempt's end is on record: what the keeper wrote of it may go."""
 
@@ -71,7 +81,7 @@ class Probe:
     """Find out whether the host still lacks what a start needs; the answer is `Probed`."""
 
 
-Effect = Launch | Stop | Kill | Settle | Forget | Probe
+Effect = Launch | Stop | Kill | Look | Settle | Forget | Probe
 
 
 @dataclass(slots=True)

@@ -2,8 +2,8 @@
 
 A command and the present moment go in, a `Decision` comes out: the facts to keep, then the
 effects to carry out once they are kept.  The engine does no I/O, reads no clock and rolls no
-dice; given the same calls it decides the same.  Its state is the fold of the records: `_apply`
-serves live operation and replay, so that what is remembered cannot differ from what was done.
+dice; given the same calls it decides the same.  What it knows is the fold of the records, see
+`state`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,20 @@ from jobd.core.decision import (
     Forget,
     Kill,
     Launch,
+    Look,
     Probe,
     Settle,
     Stop,
     Submittal,
 )  # fmt: skip
-from jobd.core.graveyard import Graveyard
-from jobd.core.job import FINAL, WAITING, Failure, Job, Status, StopReason
+from jobd.core.job import FINAL, Failure, Job, Progress, Status, StopReason
 from jobd.core.moment import Deadlines, Moment
-from jobd.core.patience import Patience
-from jobd.core.promises import RUNNING_BYTES, START_BYTES, promised_bytes
+from jobd.core.promises import RUNNING_BYTES, START_BYTES
 from jobd.core.records import Record
-from jobd.core.register import Register
 from jobd.core.repeats import fresh
 from jobd.core.rules import Rules
-from jobd.core.schedule import Schedule
 from jobd.core.starts import Starts
+from jobd.core.state import State
 from jobd.core.verdict import verdict
 from jobd.errors import Conflict, NotFound, QueueFull
 
@@ -50,24 +48,14 @@ Admit = Callable[[Job], Admitted | Refused]
 HasRoom = Callable[[int], bool]  # of bytes in the commit that is being made
 
 
-class Engine:
+class Engine(State):
     def __init__(self, rules: Rules, *, boot_id: str) -> None:
-        self.rules = rules
-        self.seq = 0  # of the last record
-        self.live_bytes = 0  # about what the journal needs for the jobs there are
-        self.jobs = Register()
-        self.running: dict[str, Job] = {}
-        self.counts = dict.fromkeys(Status, 0)
-        self.schedule = Schedule(rules.queue_max)
+        super().__init__(rules, boot_id=boot_id)
         self.starts = Starts()
-        self._boot_id = boot_id
-        self._last_boot_id = boot_id  # of the latest attempt
-        self._patience = Patience(boot_id)
-        self._graveyard = Graveyard()
 
     # Commands.
 
-    def decide(self, command: Command, now: Moment) -> Decision:
+    def decide(self, command: Command, now: Moment) -> Decision:  # noqa: PLR0912 an arm for each
         """Raises RequestError, and then nothing has changed."""
         decision = Decision()
         match command:
@@ -77,6 +65,10 @@ class Engine:
                 self._attempt_ended(decision, command, now)
             case commands.AttemptNeverRan():
                 self._attempt_never_ran(decision, command, now)
+            case commands.Looked():
+                self._looked(decision, command, now)
+            case commands.Progress():
+                self._progress(command, now)
             case commands.Cancel():
                 decision.answer = self._cancel(decision, command, now)
             case commands.Retry():
@@ -161,13 +153,38 @@ class Engine:
             if job is not None:
                 self._keep(decision, lifecycle.snapshot(job, now.wall))
 
+    # Attempts give signs of life.
+
+    def _progress(self, command: commands.Progress, now: Moment) -> None:
+        job = self._find(command.id)
+        if job.running is None:
+            raise Conflict(f"job {job.id} is not running: it is {job.status}", status=job.status)
+        self.signs.told(job, Progress(float(command.fraction), command.message), now)
+
+    def _looked(self, decision: Decision, command: commands.Looked, now: Moment) -> None:
+        job = self.running.get(command.id)
+        if job is None or job.attempt != command.attempt:
+            return  # it ended meanwhile
+        assert job.running is not None
+        self.signs.looked(job, command.seen_at, now)
+        if job.running.stopping is not None:
+            return
+        # Not by `now`: who was silent for long enough since somebody looked is looked at again.
+        if self.signs.look_at(job) <= command.at:
+            self._stop(decision, job, "idle", now)
+        else:
+            self._patience.renew(job)
+
     # Attempts end.
 
     def _attempt_ended(
         self, decision: Decision, command: commands.AttemptEnded, now: Moment
     ) -> None:
         job = self._attempted(command.id, command.attempt)
-        record = verdict(job, command.ending, self.rules, now.wall, command.jitter)
+        progress = self.signs.end(job)
+        record = verdict(
+            job, command.ending, self.rules, now.wall, command.jitter, progress=progress
+        )
         if command.ending.kind == "interrupted":
             self.starts.begin_slowly()
         self._keep(decision, record, Settle(job.id, command.attempt))
@@ -177,6 +194,7 @@ class Engine:
     ) -> None:
         job = self._attempted(command.id, command.attempt)
         assert job.running is not None
+        self.signs.end(job)
         record: Record = records.NeverRan(id=job.id, at=now.wall, attempt=command.attempt)
         if job.running.cancelled:
             record = records.Cancelled(id=job.id, at=now.wall, ended=None)
@@ -233,10 +251,15 @@ class Engine:
     def _lose_patience(self, decision: Decision, now: Moment) -> None:
         while (job := self._patience.due(now.boot)) is not None:
             assert job.running is not None
-            if job.running.stopping is None:
+            if job.running.stopping is not None:
+                self._kill(decision, job, now)
+            elif self._patience.is_over(job, now.boot):
                 self._stop(decision, job, "timeout", now)
             else:
-                self._kill(decision, job, now)
+                if self.signs.look_at(job) <= now.boot:
+                    since = self.signs.looking(job)
+                    decision.effects.append(Look(job.id, job.attempt, since))
+                self._patience.renew(job)
 
     def _bury(self, decision: Decision, now: Moment) -> None:
         for _ in range(TICK_MAX):
@@ -292,21 +315,12 @@ class Engine:
     def _may_start(self) -> bool:
         return self.starts.allowed and len(self.running) < self.rules.max_running
 
-    # Memory.
+    def adopt(self, now: Moment) -> list[Effect]:
+        """After replay and settling, before anything else is asked.
 
-    def replay(self, seq: int, records: Sequence[Record]) -> None:
-        """One commit, `seq` being the ordinal of its first record.
-
-        Once a job's first segment was compacted away, what it did between then and the
-        snapshot is still in the journal: of a job that is not known yet, nothing is done.
+        The answer: stops on record whose signal may never have been sent.
         """
-        self.seq = seq - 1
-        for record in records:
-            self.seq += 1
-            self._apply(record)
-
-    def reminders(self) -> list[Effect]:
-        """After replay and settling: stops on record whose signal may never have been sent."""
+        self.signs.begin(self.running.values(), now)
         return [
             Kill(job.id, job.attempt) if job.running.killed
             else Stop(job.id, job.attempt, job.policy.stop_signal)
@@ -321,72 +335,6 @@ class Engine:
         status = None if isinstance(record, records.Removed) else job.status
         decision.facts.append(Fact(self.seq, record, job, status, job.attempt))
         decision.effects += effects
-
-    def _apply(self, record: Record) -> Job | None:
-        """The only place where jobs change, and with them what is counted and queued."""
-        job = self.jobs.get(record.id)
-        match record:
-            case records.Submitted():
-                assert job is None
-                job = lifecycle.born(record, self.seq)
-                self.jobs.add(job)
-            case records.Kept():
-                if job is not None:
-                    self._detach(job)
-                    self.jobs.remove(job)
-                job = lifecycle.restored(record)
-                self.jobs.add(job)
-                self._attach(job, lifecycle.known_since(record))
-                return job
-            case _ if job is None:
-                return None
-            case records.Removed():
-                self._detach(job)
-                self.jobs.remove(job)
-                return job
-            case _:
-                self._detach(job)
-                lifecycle.advance(job, record)
-                if job.running is not None:
-                    self._last_boot_id = job.running.boot_id
-        self._attach(job, record.at)
-        return job
-
-    def _attach(self, job: Job, at: float) -> None:
-        """Where a job stands follows from what it is."""
-        self.counts[job.status] += 1
-        self.live_bytes += job.weight()
-        if job.status in WAITING:
-            self.schedule.add(job, ready=job.run_at <= at)
-        elif job.status in FINAL:
-            self._graveyard.add(job, at)
-        else:
-            self.running[job.id] = job
-            self.schedule.occupy(job)
-            self._patience.add(job)
-
-    def _detach(self, job: Job) -> None:
-        self.counts[job.status] -= 1
-        self.live_bytes -= job.weight()
-        if job.status in WAITING:
-            self.schedule.withdraw(job)
-        elif job.status in FINAL:
-            self._graveyard.remove(job)
-        else:
-            del self.running[job.id]
-            self.schedule.vacate(job)
-            self._patience.remove(job)
-
-    # Questions.
-
-    @property
-    def waiting(self) -> int:
-        return self.counts[Status.PENDING] + self.counts[Status.PENDING_RETRY]
-
-    @property
-    def promised_bytes(self) -> int:
-        """What the jobs there are may still add to the journal by themselves."""
-        return promised_bytes(jobs=len(self.jobs), waiting=self.waiting, running=len(self.running))
 
     def _find(self, id: str) -> Job:
         job = self.jobs.get(id)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 DURATION_MAX_S: Final = 100 * 365.25 * 86400  # 100 years
 STRING_MAX: Final = 255
+EXIT_CODE_MAX: Final = 2**32 - 1  # a Windows one may be anything
+CODES_MAX: Final = 64  # in `success_codes`, and ends in `no_retry_on`
 
 Shape = Literal[
     "string", "strings", "integer", "number", "array", "object", "backoff", "instant", "string_map",
-    "any",
+    "codes", "ends", "limits", "any",
 ]  # fmt: skip
 
 
@@ -34,6 +36,7 @@ class Field:
     at_most: float | None = None
     length_max: int | None = None
     length_min: int = 0
+    items_max: int | None = None  # of an array
     pattern: str | None = None  # of strings
     choices: tuple[str, ...] = ()
     nullable: bool = False
@@ -42,9 +45,15 @@ class Field:
     later: bool = False  # refused with a message that says so
 
     def fault(self, value: Any) -> str | None:
-        """What is wrong with a value of the right type, or None.  Types are the edge's business."""
+        """What is wrong with a value of the right type, or None.  Types are the edge's business;
+        of what is inside `codes`, `ends` and `limits`, the types are looked at here.
+        """
         if value is None:
             return None if self.nullable else "must not be null"
+        if self.shape in ("codes", "ends"):
+            return self._items_fault(value)
+        if self.shape == "limits":
+            return _limits_fault(value)
         if self.shape == "backoff" and not isinstance(value, str):
             waits = FIELDS["retry_delay"]
             if not value:
@@ -57,6 +66,21 @@ class Field:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._out_of_bounds(value)
         return None
+
+    def _items_fault(self, items: Sequence[Any]) -> str | None:
+        if len(items) < self.length_min:
+            return "must not be empty"
+        if self.items_max is not None and len(items) > self.items_max:
+            return f"must have at most {self.items_max} items"
+        return next(filter(None, map(self._item_fault, items)), None)
+
+    def _item_fault(self, item: Any) -> str | None:
+        if type(item) is int and 0 <= item <= EXIT_CODE_MAX:
+            return None
+        if self.shape == "codes" or not isinstance(item, str):
+            more = "" if self.shape == "codes" else ", names of signals or of exceptions"
+            return f"must be an array of exit codes, 0 to {EXIT_CODE_MAX}{more}"
+        return None if len(item) <= STRING_MAX and END.match(item) else f"{item[:64]!a} is no name"
 
     @property
     def pattern_shown(self) -> str:
@@ -75,10 +99,58 @@ class Field:
         return None
 
 
+# Of a signal or an exception: `SIGSEGV`, `ValueError`, `app.errors:Permanent`.
+END: Final = re.compile(r"(?:[^\W\d]\w*(?:\.[^\W\d]\w*)*:)?[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
+
+
+def _limits_fault(limits: Mapping[str, Any]) -> str | None:
+    """Every one, in one sentence."""
+    faults = [fault for name, value in limits.items() if (fault := limit_fault(name, value))]
+    return "; ".join(faults[:LIMITS_FAULTS_MAX]) or None
+
+
+def limit_fault(name: str, value: Any) -> str | None:
+    """What is wrong with one of `limits`, which is named."""
+    field = LIMITS.get(name)
+    if field is None:
+        return f"{name[:64]!a} is none of {', '.join(LIMITS)}"
+    if value is None:
+        return None
+    right = {int} if field.shape == "integer" else {int, float}
+    if type(value) not in right:
+        return f"{name} must be {'an integer' if field.shape == 'integer' else 'a number'}"
+    fault = field.fault(value)
+    return None if fault is None else f"{name} {fault}"
+
+
 _SECONDS: Final[dict[str, Any]] = {
     "shape": "number", "at_most": DURATION_MAX_S, "unit": "s",
 }  # fmt: skip
-_SIGNALS: Final = tuple(sorted(s.name for s in signal.Signals))
+SIGNALS: Final = tuple(sorted(s.name for s in signal.Signals))
+
+# What an attempt may use, as a whole tree; null: as much as it likes.
+LIMITS: Final[Mapping[str, Field]] = {
+    "memory": Field(
+        shape="integer", at_least=1 << 20, at_most=1 << 62, nullable=True, unit="bytes",
+        says="more than that in memory ends the attempt: kind `memory`",
+    ),
+    "cpu_time": Field(
+        **_SECONDS, above=0, nullable=True,
+        says="more CPU time than that ends the attempt: kind `cpu_time`",
+    ),
+    "processes": Field(
+        shape="integer", at_least=1, at_most=1 << 22, nullable=True,
+        says="more processes and threads at once than that end the attempt: kind `signal`",
+    ),
+    "open_files": Field(
+        shape="integer", at_least=16, at_most=1 << 30, nullable=True,
+        says="open in one process; the next one is refused to it",
+    ),
+    "nice": Field(
+        shape="integer", at_least=-20, at_most=19, nullable=True, says="added to the daemon's"
+    ),
+}  # fmt: skip
+LIMITS_FAULTS_MAX: Final = 10  # that are told
 
 FIELDS: Final[Mapping[str, Field]] = {
     "target": Field(shape="string", says="the callable, `package.module:Name`"),
@@ -130,18 +202,24 @@ FIELDS: Final[Mapping[str, Field]] = {
         says="between the stop signal and the kill",
     ),
     "stop_signal": Field(
-        shape="string", default="SIGTERM", choices=_SIGNALS, policy=True, says="name of the signal"
+        shape="string", default="SIGTERM", choices=SIGNALS, policy=True, says="name of the signal"
     ),
     "idle_timeout": Field(
-        **_SECONDS, above=0, nullable=True, policy=True, later=True,
-        says="stopped when no output came for this long",
+        **_SECONDS, above=0, nullable=True, policy=True,
+        says="per attempt; the same when neither output nor progress came for this long",
     ),
     "expires": Field(
         **_SECONDS, above=0, nullable=True, policy=True, later=True,
         says="fails if not started within this long",
     ),
-    "success_codes": Field(shape="any", later=True, says="exit codes that count as success"),
-    "no_retry_on": Field(shape="any", later=True, says="ends that are not retried"),
+    "success_codes": Field(
+        shape="codes", default=(0,), length_min=1, items_max=CODES_MAX, policy=True,
+        says="exit codes of a command that count as success",
+    ),
+    "no_retry_on": Field(
+        shape="ends", default=(), items_max=CODES_MAX, policy=True,
+        says="exit codes, signals and exceptions after which the job fails at once",
+    ),
     "on_interrupt": Field(
         shape="string", default="retry", choices=("retry", "fail"), policy=True,
         says="run again (at least once), or failed (at most once)",
@@ -165,7 +243,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "cwd": Field(
         shape="string", nullable=True, policy=True, says="working directory, an absolute path"
     ),
-    "limits": Field(shape="any", later=True, says="memory, cpu_time, processes, …"),
+    "limits": Field(
+        shape="limits", default={}, policy=True, says="what an attempt may use, as a whole tree"
+    ),
 }  # fmt: skip
 
 POLICY: Final = tuple(name for name, f in FIELDS.items() if f.policy and not f.later)

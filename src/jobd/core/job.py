@@ -6,10 +6,12 @@ write in `fields`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from jobd.core import ends
 from jobd.core.fields import FIELDS
 
 
@@ -31,13 +33,29 @@ class Status(StrEnum):
 WAITING: Final = frozenset({Status.PENDING, Status.PENDING_RETRY})
 FINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
-StopReason = Literal["cancelled", "timeout", "shutdown"]
+StopReason = Literal["cancelled", "timeout", "shutdown", "idle"]
 Kind = Literal[
     "completed", "exception", "exit", "signal", "timeout", "spawn", "interrupted", "cancelled",
-    "unauthorized",
+    "unauthorized", "memory", "cpu_time",
 ]  # fmt: skip
 
 ATTEMPTS_KEPT: Final = 20  # of the first ones, and as many of the last ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an attempt's whole tree may use; None: no limit of jobd's."""
+
+    memory: int | None = None  # bytes
+    cpu_time: float | None = None  # seconds
+    processes: int | None = None
+    open_files: int | None = None  # of each process
+    nice: int | None = None  # added to the daemon's
+
+    def given(self) -> dict[str, Any]:
+        """Those that are set, by name."""
+        every = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in every.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +74,49 @@ class Policy:
     stop_signal: str = "SIGTERM"
     on_interrupt: str = "retry"
     cwd: str | None = None  # None: the home directory of the daemon's user
+    idle_timeout: float | None = None
+    success_codes: tuple[int, ...] = (0,)
+    no_retry_on: tuple[int | str, ...] = ()
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            fault = FIELDS[name].fault(getattr(self, name))
+            value = getattr(self, name)
+            fault = FIELDS[name].fault(value.given() if isinstance(value, Limits) else value)
             assert fault is None, f"{name}: {fault}"
+
+
+def policy_value(name: str, value: Any) -> Any:
+    """A valid value of the policy field `name`, as JSON or TOML has it, as `Policy` has it.
+
+    JSON does not tell 5 from 5.0; a policy does, and so does the journal.
+    """
+    match FIELDS[name].shape:
+        case "number":
+            return None if value is None else float(value)
+        case "backoff":
+            return value if isinstance(value, str) else tuple(map(float, value))
+        case "codes":
+            return tuple(value)
+        case "ends":
+            return tuple(map(ends.stored, value))
+        case "limits":
+            return value if isinstance(value, Limits) else _limits(value)
+        case _:
+            return value
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    cpu_time = given.get("cpu_time")
+    return Limits(**{**given, "cpu_time": None if cpu_time is None else float(cpu_time)})
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt has come, as it said itself."""
+
+    fraction: float  # 0…1
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +132,8 @@ class Failure:
 class Ending:
     """How a process ended, as keeper and child told it; what that means is the engine's."""
 
-    kind: Kind  # completed, exception, exit, signal, spawn, unauthorized or interrupted
+    # completed, exception, exit, signal, memory, cpu_time, spawn, unauthorized or interrupted
+    kind: Kind
     pid: int | None = None
     ended_at: float | None = None  # wall clock; None: nobody saw it
     exit_code: int | None = None
@@ -86,6 +143,12 @@ class Ending:
     message: str = ""
     traceback: str | None = None
     result: bytes = b"null"  # JSON, of a callable that completed
+    of_command: bool = False  # its exit code says it all, and the policy what that means
+    crowded: bool = False  # ended by jobd, for it had more processes than its limit
+    strays: tuple[int, ...] = ()  # pids of what may be its, and was left over
+    mro: tuple[str, ...] = ()  # of what a callable raised: `ValueError`, `app.errors.Permanent`
+    wish: Literal["retry", "fail"] | None = None  # of a callable: what is to become of the job
+    retry_after: float | None = None  # seconds; of the wish to be run again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +165,7 @@ class Ended:
     cpu_time: float | None = None
     max_rss: int | None = None
     failure: Failure | None = None
+    progress: Progress | None = None  # the last that it told
 
 
 @dataclass(slots=True)

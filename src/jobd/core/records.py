@@ -17,7 +17,9 @@ from typing import Final
 
 from jobd.core.job import Ended, Failure, History, Policy, Running, Status, StopReason
 
-VERSION: Final = 1
+# 2: `idle_timeout`, `success_codes`, `no_retry_on`, `limits` of a policy; `progress` of an attempt
+# that ended; the stop `idle`; the kinds `memory` and `cpu_time`.
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,37 @@
-"""How long to wait before the next attempt."""
+"""Whether a job that failed is to be run again, and how long to wait before that."""
 
 from __future__ import annotations
 
+from jobd.core import ends
 from jobd.core.fields import DURATION_MAX_S
-from jobd.core.job import Policy
+from jobd.core.job import Ending, Kind, Policy
+
+
+def is_pointless(policy: Policy, outcome: Kind, ending: Ending) -> bool:
+    """Whether the attempt ended so that the job fails at once, whatever retries it has left.
+
+    `outcome` names an end of its own: what was stopped may do better another time.
+    """
+    match outcome:
+        case "unauthorized":
+            return True
+        case "exception" if ending.wish is not None:
+            return ending.wish == "fail"
+        case "exception":
+            return ends.named(policy.no_retry_on, ending.mro)
+        case "exit":
+            return ending.exit_code in policy.no_retry_on
+        case "signal":
+            return ending.signal in policy.no_retry_on
+        case _:
+            return False
+
+
+def wished_s(outcome: Kind, ending: Ending) -> float | None:
+    """Seconds that the callable wants to wait before it is run again; None: as its policy says."""
+    if outcome != "exception" or ending.wish != "retry" or ending.retry_after is None:
+        return None
+    return min(ending.retry_after, DURATION_MAX_S)
 
 
 def delay_s(policy: Policy, failures: int, jitter: float) -> float:

@@ -28,6 +28,7 @@ class Commit(NamedTuple):
 class Header(NamedTuple):
     first_seq: int
     created_at: float
+    version: int = VERSION  # of the forms that were written below it
 
 
 class NewerVersion(Exception):
@@ -78,7 +79,8 @@ def decode_header(line: bytes) -> Header:
         raise NewerVersion(version)
     if list(said) != ["crc", "journal", "version", "first_seq", "created_at"]:
         raise BadLine(f"not a header of version {version}")
-    return Header(kinds.ORDINAL.read(said["first_seq"]), kinds.NUMBER.read(said["created_at"]))
+    first_seq, created_at = said["first_seq"], said["created_at"]
+    return Header(kinds.ORDINAL.read(first_seq), kinds.NUMBER.read(created_at), version)
 
 
 def sealed(line: bytes) -> bool:

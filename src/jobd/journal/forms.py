@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, get_args
 
 from jobd.core import job, records
-from jobd.core.fields import FIELDS
+from jobd.core.fields import FIELDS, LIMITS, Field
 from jobd.core.ids import ALPHABET, ID_LENGTH
 from jobd.journal.kinds import (
     CALL,
@@ -23,6 +23,7 @@ from jobd.journal.kinds import (
     RESULT,
     TEXT,
     WHOLE,
+    WORD,
     BadLine,
     Form,
     Kind,
@@ -35,6 +36,7 @@ from jobd.journal.kinds import (
     one_of,
     refuse,
     text_in,
+    tuple_of,
 )  # fmt: skip
 
 POLICIES_MAX: Final = 4096  # different ones that are remembered, so that jobs share them
@@ -66,22 +68,36 @@ def _waits_in(value: Any) -> str | tuple[float, ...]:
     return tuple(map(number_in, value)) if type(value) is list else text_in(value)
 
 
-_SHAPES: Final = {
-    "string": TEXT, "integer": COUNT, "number": NUMBER, "backoff": Kind(_waits_out, _waits_in),
-}  # fmt: skip
-
-
-def _policy_part(name: str) -> Part:
-    """A part within the bounds that the table of fields gives."""
-    field = FIELDS[name]
-    kind = nullable(_SHAPES[field.shape]) if field.nullable else _SHAPES[field.shape]
+def _bounded(name: str, field: Field, kind: Kind) -> Kind:
+    """Within the bounds that the table of fields gives."""
+    kind = nullable(kind) if field.nullable else kind
 
     def read(value: Any) -> Any:
         found = kind.read(value)
         fault = field.fault(found)
         return found if fault is None else refuse(value, f"a valid {name}: {fault}")
 
-    return Part(name, Kind(kind.write, read), kind.write(getattr(job.Policy(), name)))
+    return Kind(kind.write, read)
+
+
+def _limit_part(name: str, field: Field) -> Part:
+    kind = NUMBER if field.shape == "number" else WHOLE
+    return Part(name, _bounded(name, field, kind), "null")
+
+
+_LIMITS: Final = Form(job.Limits, *(_limit_part(*item) for item in LIMITS.items()))
+_SHAPES: Final = {
+    "string": TEXT, "integer": COUNT, "number": NUMBER, "backoff": Kind(_waits_out, _waits_in),
+    "codes": tuple_of(COUNT), "ends": tuple_of(WORD),
+}  # fmt: skip
+
+
+def _policy_part(name: str) -> Part:
+    field, usual = FIELDS[name], getattr(job.Policy(), name)
+    if field.shape == "limits":
+        return Part(name, _LIMITS.kind, _LIMITS.write(usual))
+    kind = _bounded(name, field, _SHAPES[field.shape])
+    return Part(name, kind, kind.write(usual))
 
 
 _POLICY: Final = Form(job.Policy, *map(_policy_part, job.Policy.__dataclass_fields__))
@@ -122,12 +138,17 @@ FAILURE: Final = Form(
     _optional("signal", TEXT), _optional("traceback", TEXT),
 )  # fmt: skip
 
+PROGRESS: Final = Form(
+    job.Progress,
+    Part("fraction", NUMBER), _optional("message", TEXT),
+)  # fmt: skip
+
 ENDED: Final = Form(
     job.Ended,
     Part("attempt", ORDINAL), _optional("pid", ORDINAL), Part("started_at", NUMBER),
     Part("finished_at", NUMBER), Part("outcome", OUTCOME), _optional("exit_code", WHOLE),
     _optional("signal", TEXT), _optional("cpu_time", NUMBER), _optional("max_rss", COUNT),
-    _optional("failure", FAILURE.kind),
+    _optional("failure", FAILURE.kind), _optional("progress", PROGRESS.kind),
 )  # fmt: skip
 
 RUNNING: Final = Form(

@@ -200,6 +200,19 @@ def list_of(kind: Kind) -> Kind:
     return Kind(lambda value: f"[{','.join(map(kind.write, value))}]", read)
 
 
+def tuple_of(kind: Kind) -> Kind:
+    many = list_of(kind)
+    return Kind(many.write, lambda value: tuple(many.read(value)))
+
+
+def _word_out(value: int | str) -> str:
+    return COUNT.write(value) if isinstance(value, int) else compact(value)
+
+
+def _word_in(value: Any) -> int | str:
+    return value if type(value) is str else int(COUNT.read(value))
+
+
 def _call_out(call: bytes) -> str:
     """As it is: jobd's own edge made it from parsed JSON.  Only its depth is looked at."""
     text = call.decode()
@@ -231,6 +244,7 @@ FLAG: Final = Kind(lambda value: "true" if value else "false", _flag_in)
 COUNT: Final = _integer(0)
 ORDINAL: Final = _integer(1)
 WHOLE: Final = _integer(-INTEGER_MAX)  # an exit code: a Windows one may be anything
+WORD: Final = Kind(_word_out, _word_in)  # a string, or a number that stands for something
 ID: Final = matching(f"[{ALPHABET}]{{{ID_LENGTH}}}", "an id")
 CALL: Final = Kind(_call_out, _call_in)
 RESULT: Final = Kind(_result_out, _result_in)

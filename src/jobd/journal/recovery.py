@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from jobd.core.records import Kept, Record, Removed, Submitted
+from jobd.core.records import VERSION, Kept, Record, Removed, Submitted
 from jobd.errors import CannotStart, JournalDamaged
 from jobd.journal import segments
 from jobd.journal.format import (
@@ -64,6 +64,7 @@ class Reading:
         self.next_seq = self.segments[0].first_seq if self.segments else 1
         self.commits = 0
         self.torn: Torn | None = None
+        self.version = VERSION  # that the newest segment was begun with
         # Where compaction has dropped segments, the first records of a job may be gone.
         self._bases = _Bases() if self.next_seq > 1 else None
 
@@ -108,6 +109,7 @@ class Reading:
         header = read_header(segment.path, line)
         if header.first_seq != segment.first_seq:
             raise place.damaged(f"its name says {segment.first_seq}, its header {header.first_seq}")
+        self.version = header.version
 
     def _judge(self, place: Place, line: bytes, rest: BinaryIO, why: str, *, newest: bool) -> None:
         """A bad line: notes a torn end, or raises JournalDamaged."""

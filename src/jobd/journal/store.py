@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from jobd.core.records import Record
+from jobd.core.records import VERSION, Record
 from jobd.errors import JournalFailed
 from jobd.journal.compaction import Passes, ids_in
 from jobd.journal.files import FILES, FULL, Files
@@ -118,6 +118,8 @@ class Store:
                 self._active.cut(torn.place.offset)
             # What was read may come from memory alone: the last daemon died before its sync.
             self._active.sync()
+            if reading.version < VERSION:  # an older jobd must see that it can't read what comes
+                self._rotate_at_bytes = 0
         else:
             self._active = Active.create(files, self.directory, self.next_seq, 0)
         files.sync_directory(self.directory)

@@ -113,7 +113,7 @@ class Forks:
 
     # The one that serves.
 
-    def _ask(self, asked: Asked) -> bool:
+    def _ask(self, asked: warm.Asked) -> bool:
         serving = self._serving(asked.prepared.message["runtime"])
         if serving is None or not serving.ask(asked):
             return False
@@ -216,5 +216,5 @@ class Forks:
         })  # fmt: skip
 
 
-def _is_starting(one: Interpreter) -> bool:
+def _is_starting(one: warm.Interpreter) -> bool:
     return one.ready_at is None and not one.closed

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Message = dict[str, Any]
 
-VERSION = 1
+VERSION = 2
 SOCKET = "keeper.sock"  # in the state directory
 
 # The files in an attempt's directory, `attempts/<id>-<attempt>`.

@@ -128,7 +128,12 @@ class Backend(Protocol):
         """The policy fields as given and valid (None only where a field is nullable), resolved.
 
         Submission, else queue, else [defaults], else built in.  Equal ones are one object.
-        An array of `backoff` comes as a list.
+        Arrays come as lists, `limits` as a dict: see `core.job.policy_value`.
+        """
+
+    def limit_faults(self, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """(field, message) for what a submission asks for beyond what the config's ceilings or
+        this platform allow.  `fields` as for `policy`.
         """
 
     def authorise(self, call: Mapping[str, Any]) -> Admitted | Refused:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from jobd.core import records
 from jobd.core.decision import Fact
+from jobd.core.engine import Engine
 from jobd.core.fields import FIELDS, POLICY
-from jobd.core.job import Ended, Failure, Job
+from jobd.core.job import Ended, Failure, Job, Limits, Progress
 from jobd.instants import rfc3339
 
 # Of a submission, what is shown as it was given; the rest is policy, or shown in another form.
@@ -21,19 +22,20 @@ _AS_GIVEN: Final = tuple(
 _NOT_LISTED: Final = frozenset({"args", "kwargs"})
 
 
-def document(job: Job, pid: int | None) -> dict[str, Any]:
+def document(engine: Engine, job: Job, pid: int | None) -> dict[str, Any]:
     """All of a job; `pid` is that of its live attempt."""
     call = json.loads(job.call)
-    shown = _common(job, call)
+    shown = _common(engine, job, call)
     shown["env"] = list(call.get("env", ()))  # the names; values are nobody's business
     shown["result"] = json.loads(job.history.result) if job.history else None
     shown["attempts"] = _attempts(job, pid)
     return shown
 
 
-def summary(job: Job, call: dict[str, Any]) -> dict[str, Any]:
+def summary(engine: Engine, job: Job, call: dict[str, Any]) -> dict[str, Any]:
     """A job as `list` shows it.  `call` is the parsed `job.call`."""
-    shown = {name: value for name, value in _common(job, call).items() if name not in _NOT_LISTED}
+    common = _common(engine, job, call)
+    shown = {name: value for name, value in common.items() if name not in _NOT_LISTED}
     if shown["failure"] is not None:
         del shown["failure"]["traceback"]
     return shown
@@ -72,7 +74,7 @@ EVENT_TYPES: Final = {
 }
 
 
-def _common(job: Job, call: dict[str, Any]) -> dict[str, Any]:
+def _common(engine: Engine, job: Job, call: dict[str, Any]) -> dict[str, Any]:
     history = job.history
     shown: dict[str, Any] = {
         "id": job.id,
@@ -85,15 +87,21 @@ def _common(job: Job, call: dict[str, Any]) -> dict[str, Any]:
         "finished_at": _instant(history.finished_at if history else None),
         "attempt": job.attempt,
         "retries_left": job.retries_left,
-        "progress": None,
+        "progress": _progress(engine.signs.progress(job)),
         "failure": _failure(history.failure if history else None),
     }
     for name, default in _AS_GIVEN:
         shown[name] = call.get(name, default)
     for name in POLICY:
-        value = getattr(job.policy, name)
-        shown[name] = list(value) if isinstance(value, tuple) else value
+        shown[name] = _plain(getattr(job.policy, name))
     return shown
+
+
+def _plain(value: Any) -> Any:
+    """Of a policy, as JSON has it."""
+    if isinstance(value, Limits):
+        return value.given()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _attempts(job: Job, pid: int | None) -> list[dict[str, Any]]:
@@ -119,6 +127,12 @@ def _ended(ended: Ended) -> dict[str, Any]:
     shown["finished_at"] = rfc3339(ended.finished_at)
     shown["failure"] = _failure(ended.failure)
     return shown
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    return {"fraction": progress.fraction, "message": progress.message}
 
 
 def _failure(failure: Failure | None) -> dict[str, Any] | None:

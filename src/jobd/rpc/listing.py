@@ -70,7 +70,7 @@ def _question(
             call = wanted(job)
             if call is not None:
                 read_bytes += len(job.call)
-                shown.append(summary(job, call))
+                shown.append(summary(engine, job, call))
         return _Slice(shown, scanned, read_bytes, None)
 
     return look

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from jobd.core.commands import Remove, Retry, Submit
+from jobd.core.commands import Progress, Remove, Retry, Submit
 from jobd.core.engine import Engine
 from jobd.errors import CannotStart, ConfigError, InvalidParams, MethodNotFound
 from jobd.instants import rfc3339
@@ -34,7 +34,7 @@ _SLICE: Final = 100  # submissions checked in one turn of the loop
 
 async def submit(backend: Backend, call: Call, given: Any) -> dict[str, Any]:
     """Durable when it returns."""
-    if bad := bad_fields(given):
+    if bad := bad_fields(backend, given):
         raise refusal(bad)
     [submittal] = await backend.execute(Submit((submission(backend, call.peer, given),)))
     answer: dict[str, Any] = submittal._asdict()
@@ -45,7 +45,7 @@ async def submit_many(backend: Backend, call: Call, params: p.ManyJobs) -> dict[
     """All or nothing, and durable when it returns."""
     bad: Faults = []
     async for where, fields in _in_slices(params.jobs):
-        bad += bad_fields(fields, where=where)
+        bad += bad_fields(backend, fields, where=where)
     if bad:
         raise refusal(bad)
     submissions = [
@@ -67,7 +67,7 @@ async def _in_slices(jobs: Sequence[Any]) -> AsyncIterator[tuple[str, Any]]:
 async def status(backend: Backend, _call: Call, params: p.OneJob) -> dict[str, Any]:
     def question(engine: Engine, _: object) -> dict[str, Any]:
         job = find(engine, params.id)
-        return document(job, backend.pid_of(job.id))
+        return document(engine, job, backend.pid_of(job.id))
 
     return await backend.ask(question)
 
@@ -79,6 +79,13 @@ async def retry(backend: Backend, _call: Call, params: p.RetryParams) -> dict[st
 
 async def remove(backend: Backend, _call: Call, params: p.OneJob) -> dict[str, Any]:
     await backend.execute(Remove(await whole(backend, params.id)))
+    return {}
+
+
+async def progress(backend: Backend, _call: Call, params: p.ProgressParams) -> dict[str, Any]:
+    """Shown when it returns, and on disk when the attempt has ended."""
+    id = await whole(backend, params.id)
+    await backend.execute(Progress(id, params.fraction, params.message))
     return {}
 
 
@@ -172,6 +179,10 @@ METHODS: Final[Mapping[str, Method]] = {
         events, p.EventsParams, "`{subscription, seq}`", "then sends notifications `event`"
     ),
     "unsubscribe": Method(unsubscribe, p.UnsubscribeParams, "`{}`", "ends a stream"),
+    "progress": Method(
+        progress, p.ProgressParams, "`{}`",
+        "says how far a running job has come; a sign of life for `idle_timeout`",
+    ),
     "stats": Method(
         stats, p.Nothing,
         "`{jobs, queues, running, max_running, held, uptime_s, journal, throughput, …}`",
@@ -196,7 +207,7 @@ METHODS: Final[Mapping[str, Method]] = {
     "shutdown": Method(shutdown, p.ShutdownParams, "`{}`", "stops the daemon, as SIGTERM does"),
 }  # fmt: skip
 
-COMING: Final = ("update", "explain", "progress", "pause", "resume", "schedules")
+COMING: Final = ("update", "explain", "pause", "resume", "schedules")
 
 
 class Dispatch:

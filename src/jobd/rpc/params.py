@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator
 
-from jobd.core.fields import DURATION_MAX_S
+from jobd.core.fields import DURATION_MAX_S, STRING_MAX
 from jobd.core.job import Status
 from jobd.rpc.faults import Params, fault
 
@@ -64,6 +64,12 @@ def _offset(value: Any) -> int | str:
     if isinstance(value, str) or (type(value) is int and value >= 0):
         return value
     raise fault("must be an integer of at least 0, or a string that `logs` returned")
+
+
+def _short(value: str) -> str:
+    if len(value) > STRING_MAX:
+        raise fault(f"must have at most {STRING_MAX} characters")
+    return value
 
 
 def _subscription(value: Any) -> Any:
@@ -166,6 +172,17 @@ class UnsubscribeParams(Params):
         Any, PlainValidator(_subscription),
         Says("string, number", "the id of the request that opened the stream"),
     ]  # fmt: skip
+
+
+class ProgressParams(Params):
+    id: JobId
+    fraction: Annotated[
+        float, Field(ge=0, le=1, allow_inf_nan=False), Says("number, 0…1", "done so far")
+    ]
+    message: Annotated[
+        Annotated[str, AfterValidator(_short)] | None,
+        Says("string, null", f"what it is at, at most {STRING_MAX} characters"),
+    ] = None
 
 
 class DrainParams(Params):

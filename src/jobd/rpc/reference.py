@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from jobd import errors
-from jobd.core.fields import FIELDS, Field
+from jobd.core.fields import FIELDS, LIMITS, Field
 from jobd.errors import RequestError
 from jobd.rpc import connection, jsonrpc, transport
 from jobd.rpc.documents import EVENT_TYPES
@@ -77,6 +77,13 @@ def _fields() -> str:
     return _table(("field", "type", "bounds", "default", "policy", "meaning"), rows)
 
 
+def _of_limits() -> str:
+    rows = [
+        (f"`{name}`", _type(field), _bounds(field), field.says) for name, field in LIMITS.items()
+    ]
+    return _table(("limit", "type", "bounds", "meaning"), rows)
+
+
 def _later_fields() -> str:
     return ", ".join(f"`{name}`" for name, field in FIELDS.items() if field.later)
 
@@ -85,15 +92,16 @@ def _type(field: Field) -> str:
     words = {
         "strings": "array of strings", "string_map": "object of strings",
         "instant": "RFC 3339 with offset", "backoff": "string, array of numbers, s",
+        "codes": "array of integers", "ends": "array of integers and strings", "limits": "object",
     }  # fmt: skip
-    unit = f", {field.unit}" if field.unit and field.shape == "number" else ""
+    unit = f", {field.unit}" if field.unit else ""
     return words.get(field.shape, field.shape) + unit + ("; null" if field.nullable else "")
 
 
 def _bounds(field: Field) -> str:
     said = [
         ("≥ {:g}", field.at_least), ("> {:g}", field.above), ("≤ {:,.0f}", field.at_most),
-        ("≤ {} characters", field.length_max),
+        ("≤ {} characters", field.length_max), ("≤ {} items", field.items_max),
     ]  # fmt: skip
     bounds = [form.format(value) for form, value in said if value is not None]
     if field.pattern is not None:
@@ -139,7 +147,9 @@ def _events() -> str:
 _EVENTS: Final = {
     "submitted": ("a job was stored", "`run_at`"),
     "started": ("an attempt begins", ""),
-    "stop_requested": ("the attempt was told to stop", "`why`: `cancelled`, `timeout`, `shutdown`"),
+    "stop_requested": (
+        "the attempt was told to stop", "`why`: `cancelled`, `timeout`, `idle`, `shutdown`",
+    ),
     "kill_requested": ("the attempt is killed", ""),
     "never_ran": ("recorded as started, but nothing was; the job is ready again", ""),
     "completed": ("", ""),
@@ -193,6 +203,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "params": _params,
     "coming": _coming,
     "fields": _fields,
+    "of_limits": _of_limits,
     "later_fields": _later_fields,
     "errors": _errors,
     "events": _events,

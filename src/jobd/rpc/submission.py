@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, PlainValidator, ValidationError, create_model
 
-from jobd.core import ids
+from jobd.core import ends, ids
 from jobd.core.allow import Refused, colon_form
 from jobd.core.commands import Submission
 from jobd.core.fields import FIELDS, POLICY, Field
@@ -29,9 +29,13 @@ _POLICY: Final = frozenset(POLICY)
 _OF_CALLABLES: Final = ("method", "args", "kwargs")
 
 
-def bad_fields(given: Any, *, where: str = "") -> Faults:
+def bad_fields(backend: Backend, given: Any, *, where: str = "") -> Faults:
     """Every one; `where` goes before their names."""
-    return [(where + field, message) for field, message in _faults(given)]
+    bad = _faults(given)
+    if isinstance(given, dict):
+        named = {field for field, _ in bad}
+        bad += backend.limit_faults({n: v for n, v in _policy_of(given).items() if n not in named})
+    return [(where + field, message) for field, message in bad]
 
 
 def submission(
@@ -43,16 +47,19 @@ def submission(
     if isinstance(verdict, Refused):
         backend.refused(peer.name, call, verdict.why)
         raise Unauthorized(f"{where[:-1]}: {verdict.why}" if where else verdict.why)
-    fields = {name: value for name, value in given.items() if name in _POLICY}
     run_at, request_id = given.get("run_at"), given.get("request_id")
     return Submission(
         stem=ids.stem(peer.name, secrets.token_hex(16) if request_id is None else request_id),
         by=peer.name,
         call=encoded(call).encode(),
-        policy=backend.policy(fields, is_command="command" in given),
+        policy=backend.policy(_policy_of(given), is_command="command" in given),
         run_at=None if run_at is None else parse_rfc3339(run_at),
         delay_s=float(given.get("delay", 0)),
     )
+
+
+def _policy_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name in _POLICY}
 
 
 def _stored(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +94,8 @@ def _contradictions(given: Mapping[str, Any]) -> Faults:
         bad.append(("target", "exactly one of target and command must be given"))
     elif "command" in given:
         bad += [(name, "goes with target only") for name in _OF_CALLABLES if name in given]
+    elif "success_codes" in given:
+        bad.append(("success_codes", "goes with command only"))
     if "delay" in given and "run_at" in given:
         bad.append(("run_at", "excludes delay"))
     return bad
@@ -161,6 +170,10 @@ def _cwd_fault(cwd: str) -> str | None:
     return None if os.path.isabs(cwd) else "must be an absolute path"
 
 
+def _ends_fault(named: list[Any]) -> str | None:
+    return next(filter(None, map(ends.fault, named)), None)
+
+
 def _run_at_fault(text: str) -> str | None:
     try:
         parse_rfc3339(text)
@@ -176,6 +189,7 @@ _SPECIAL: Final[Mapping[str, Callable[[Any], str | None]]] = {
     "env": _env_fault,
     "cwd": _cwd_fault,
     "run_at": _run_at_fault,
+    "no_retry_on": _ends_fault,
 }
 
 
@@ -190,6 +204,9 @@ _TYPES: Final[Mapping[str, Any]] = {
     "object": dict[str, Any],
     "instant": str,
     "string_map": dict[str, Any],
+    "codes": list[Any],
+    "ends": list[Any],
+    "limits": dict[str, Any],
 }
 
 

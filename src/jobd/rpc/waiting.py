@@ -157,7 +157,7 @@ def _shown(
         used = sum(len(job.call) for job in jobs)
         if used > room and len(jobs) > 1:
             raise InvalidParams.of([("ids", "their documents are too large for one answer")])
-        return [document(job, backend.pid_of(job.id)) for job in jobs], used
+        return [document(engine, job, backend.pid_of(job.id)) for job in jobs], used
 
     return look
 

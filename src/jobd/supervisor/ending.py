@@ -14,12 +14,21 @@ from typing import Any, Final
 
 from jobd.child.ending import MESSAGE_MAX, TRACEBACK_MAX, excerpt
 from jobd.child.run import DEPTH_MAX, RESULT_MAX
-from jobd.core.job import Ending
+from jobd.core.job import Ending, Kind
 from jobd.keeper import protocol
 from jobd.keeper.results import read_plain, read_result
 
 _FACTS: Final = ("pid", "exit_code", "signal", "cpu_time", "max_rss")
 _BOUNDS: Final = {"pid": 1 << 22, "exit_code": 1 << 32, "max_rss": 1 << 62}
+STRAYS_MAX: Final = 1024
+MRO_BYTES: Final = 16 * 1024  # of names; what is more is not looked at
+# Of an attempt that the keeper ended for one of its limits: the kind, and what the policy, which
+# alone knows the limit, makes a better message of.
+_BEYOND: Final[Mapping[str, tuple[Kind, str]]] = {
+    "memory": ("memory", "used more memory than its limit"),
+    "cpu_time": ("cpu_time", "used more CPU time than its limit"),
+    "processes": ("signal", "had more processes than its limit"),
+}
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 
@@ -45,6 +54,8 @@ def _is_ours(outcome: Mapping[str, Any]) -> bool:
         isinstance(outcome.get("callable"), bool)
         and "exit_code" in outcome
         and isinstance(outcome.get("spawn", ""), str)
+        and outcome.get("limit") in (None, *_BEYOND)
+        and _are_pids(outcome.get("strays", []))
         and _is_time(outcome.get("ended_at"))
         and (outcome.get("cpu_time") is None or _is_time(outcome["cpu_time"]))
         and (outcome.get("signal") is None or _is_name(outcome["signal"]))
@@ -52,6 +63,14 @@ def _is_ours(outcome: Mapping[str, Any]) -> bool:
             outcome.get(name) is None or (type(outcome[name]) is int and 0 <= outcome[name] <= most)
             for name, most in _BOUNDS.items()
         )
+    )
+
+
+def _are_pids(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= STRAYS_MAX
+        and all(type(pid) is int and 0 < pid <= _BOUNDS["pid"] for pid in value)
     )
 
 
@@ -66,10 +85,15 @@ def _is_name(value: Any) -> bool:
 def ending_of(outcome: Mapping[str, Any], result: str | None) -> Ending:
     """`result` is the text that a callable's process left, if any."""
     facts: dict[str, Any] = {name: outcome.get(name) for name in ("ended_at", *_FACTS)}
+    facts["strays"] = tuple(outcome.get("strays") or ())
     if "spawn" in outcome:
         return Ending(kind="spawn", message=_excerpt(outcome["spawn"], MESSAGE_MAX), **facts)
+    if (limit := outcome.get("limit")) is not None:
+        kind, message = _BEYOND[limit]
+        return Ending(kind=kind, message=message, crowded=limit == "processes", **facts)
     if outcome["callable"]:
         return _of_callable(facts, result)
+    facts["of_command"] = True
     if outcome["exit_code"] == 0:
         return Ending(kind="completed", **facts)
     return _of_process(facts, "")
@@ -89,9 +113,12 @@ def _of_callable(facts: dict[str, Any], result: str | None) -> Ending:
         message = _excerpt(f"the process left a result that is no JSON: {exc}", MESSAGE_MAX)
         return Ending(kind="exception", message=message, **facts)
     match said:
-        case {"exception": {"type": str(name), "message": str(text), "traceback": str(frames)}}:
+        case {
+            "exception": {"type": str(name), "message": str(text), "traceback": str(frames)} as told
+        }:
             message = _excerpt(f"{name}: {text}" if text else name, MESSAGE_MAX)
             traceback = _excerpt(frames, TRACEBACK_MAX)
+            facts |= {"mro": _mro(told.get("mro")), **_wish(told.get("wish"))}
             return Ending(kind="exception", message=message, traceback=traceback, **facts)
         case {"unauthorized": str(why)}:
             return Ending(kind="unauthorized", message=_excerpt(why, MESSAGE_MAX), **facts)
@@ -105,6 +132,26 @@ def _of_callable(facts: dict[str, Any], result: str | None) -> Ending:
             return _of_process(facts, "ended with code 0 before the callable had returned")
         case _:
             return _of_process(facts, "")
+
+
+def _mro(names: Any) -> tuple[str, ...]:
+    """Of classes; what is no array of names says nothing."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ()
+    return tuple(names) if sum(map(len, names)) <= MRO_BYTES else ()
+
+
+def _wish(wish: Any) -> dict[str, Any]:
+    """What is to become of the job, as jobd's own exceptions say it; else nothing."""
+    match wish:
+        case {"fail": True}:
+            return {"wish": "fail"}
+        case {"retry": None}:
+            return {"wish": "retry"}
+        case {"retry": int(after) | float(after)} if not isinstance(after, bool) and after >= 0:
+            return {"wish": "retry", "retry_after": float(after)}
+        case _:
+            return {}
 
 
 def _excerpt(text: str, limit: int) -> str:

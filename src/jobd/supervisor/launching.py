@@ -14,6 +14,13 @@ CHILD: Final = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "child", "main.py"
 )
 
+# What a C library or an interpreter reads of its environment once, before any job's code runs: a
+# fork of one that is warm would not heed it.
+_HEEDED_AT_START: Final = ("LC_", "LD_", "DYLD_", "MALLOC_", "PYTHON", "OPENSSL_")
+_HEEDED_AT_START_WHOLE: Final = frozenset({
+    "GCONV_PATH", "GLIBC_TUNABLES", "LANG", "LANGUAGE", "LOCPATH", "NLSPATH", "TZDIR",
+})  # fmt: skip
+
 
 class OutputPlaces:
     """Where what attempts write is."""
@@ -27,6 +34,13 @@ class OutputPlaces:
 
     def output(self, id: str, attempt: int, stream: str) -> str:
         return f"{self.job_outputs(id)}/{attempt}.{stream}"
+
+    def order(self, id: str, attempt: int) -> str:
+        """Of the two streams, which of them went on when."""
+        return f"{self.job_outputs(id)}/{attempt}.order"
+
+    def streams(self, id: str, attempt: int) -> list[str]:
+        return [self.output(id, attempt, stream) for stream in ("stdout", "stderr")]
 
 
 class Places(OutputPlaces):
@@ -52,6 +66,8 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
     call: dict[str, Any] = json.loads(effect.call)
     directory = places.attempt(effect.id, effect.attempt)
     env = dict(settings.env)
+    own = call.get("env") or {}
+    runtime = None
     if effect.admitted.program is not None:
         argv, program, text = call["command"], effect.admitted.program, None
         cwd = effect.policy.cwd or places.home
@@ -61,7 +77,9 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
         text = _call_text(call, effect, settings)
         cwd = effect.policy.cwd or settings.python_cwd or places.home
         env |= settings.python_env
-    env |= call.get("env") or {}
+        if not any(_heeded_at_start(name) and env.get(name) != own[name] for name in own):
+            runtime = settings.runtime
+    env |= own
     env[protocol.SOCKET_PATH] = settings.socket
     return {
         "request": "launch", "id": effect.id, "attempt": effect.attempt, "directory": directory,
@@ -69,7 +87,13 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
         "timeout": effect.policy.timeout, "stray": settings.stray, "probe": places.probe,
         "stdout": places.output(effect.id, effect.attempt, "stdout"),
         "stderr": places.output(effect.id, effect.attempt, "stderr"),
+        "order": places.order(effect.id, effect.attempt), "output_max": settings.output_max,
+        "limits": effect.policy.limits.given(), "runtime": runtime,
     }  # fmt: skip
+
+
+def _heeded_at_start(name: str) -> bool:
+    return name.startswith(_HEEDED_AT_START) or name in _HEEDED_AT_START_WHOLE
 
 
 def _call_text(call: dict[str, Any], effect: Launch, settings: LaunchSettings) -> str:

@@ -99,6 +99,19 @@ class Link(asyncio.Protocol):
         self.close()
         await self._parted.wait()
 
+    async def gone(self) -> None:
+        """The keeper's process has ended, and is no zombie of ours."""
+        if self.pidfd < 0:
+            return
+        ended = asyncio.Event()
+        self._loop.add_reader(self.pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            self._loop.remove_reader(self.pidfd)
+        with contextlib.suppress(ChildProcessError):  # another daemon's child
+            os.waitpid(self.pid, os.WNOHANG)  # noqa: ASYNC222 it does not wait
+
     def release(self) -> None:
         if self.pidfd >= 0:
             os.close(self.pidfd)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +17,7 @@ class LaunchSettings:
     python_env: Mapping[str, str] = field(default_factory=dict)  # added for callables
     stray: Literal["kill", "leave"] = "kill"
     patterns: Sequence[str] = ()  # of the allow-list, in colon form (`AllowList.patterns`)
+    output_max: int | None = None  # bytes of each stream of an attempt that are kept
+    # Of the warm interpreter that callables are forked from, as the keeper is told of it; None:
+    # each gets a new interpreter.
+    runtime: Mapping[str, Any] | None = None

@@ -17,14 +17,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from jobd import linux
-from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
-from jobd.core.decision import Effect, Forget, Kill, Launch, Probe, Settle, Stop
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
+from jobd.core.decision import Effect, Forget, Kill, Launch, Look, Probe, Settle, Stop
 from jobd.core.job import Ending, Job
+from jobd.core.moment import Moment
 from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import protocol, tree
 from jobd.keeper.private import make_private
-from jobd.supervisor import link, settling
+from jobd.supervisor import link, orphans, settling, sight
 from jobd.supervisor.ending import ending_of
 from jobd.supervisor.launching import Places, launch_message
 from jobd.supervisor.output import Outputs
@@ -43,11 +44,12 @@ TRY_AGAIN_S: Final = 1.0  # after a keeper that could not be started
 class Live:
     """An attempt that has been launched and not reported yet."""
 
-    __slots__ = ("attempt", "pid")
+    __slots__ = ("attempt", "pid", "sight")
 
     def __init__(self, attempt: int) -> None:
         self.attempt = attempt
         self.pid: int | None = None
+        self.sight: sight.Sight | None = None  # of its output; None: it was not looked at yet
 
 
 class Supervisor:
@@ -57,7 +59,8 @@ class Supervisor:
         state_dir: str | os.PathLike[str],
         log_dir: str | os.PathLike[str],
         settings: Callable[[], LaunchSettings],
-        report: Callable[[AttemptEnded | AttemptNeverRan | Probed], None],
+        report: Callable[[AttemptEnded | AttemptNeverRan | Looked | Probed], None],
+        now: Callable[[], Moment],
         jitter: Callable[[], float],
         boot_id: str,
         outputs: Outputs,
@@ -67,6 +70,7 @@ class Supervisor:
         self._keeper_log = os.path.join(os.path.abspath(log_dir), "keeper.log")
         self._settings = settings
         self._report = report
+        self._now = now
         self._jitter = jitter
         self._boot_id = boot_id
         self._outputs = outputs
@@ -97,15 +101,15 @@ class Supervisor:
         except OSError as exc:
             raise CannotStart(f"can't start the keeper: {exc}", exit_code=EXIT_RETRY) from exc
         adopted = keeper.attempts
-        orphans = [orphan for job in running if (orphan := self._adopt(job, adopted))]
+        lost = [orphan for job in running if (orphan := self._adopt(job, adopted))]
         self._strangers.update(adopted)
         for id, attempt in adopted:  # nobody has it on record, so nobody would ever end it
             log.error("unrecorded_attempt id=%s attempt=%s", id, attempt)
             self._send({"request": "kill", "id": id, "attempt": attempt})
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
-        await asyncio.wait([self._spawn(self._settle(orphans))], timeout=SETTLING_S)
-        self._watch_orphans()
+        await asyncio.wait([self._spawn(self._settle(lost))], timeout=SETTLING_S)
+        orphans.watch()
         keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
         await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
 
@@ -122,6 +126,8 @@ class Supervisor:
                 )
             case Kill():
                 self._interfere(effect.id, effect.attempt, {"request": "kill"})
+            case Look():
+                self._spawn(self._look(effect))
             case Settle():
                 directory = self._places.attempt(effect.id, effect.attempt)
                 self._send({"request": "settle", "directory": directory})
@@ -130,6 +136,14 @@ class Supervisor:
             case Probe():
                 self._probing = True
                 self._send({"request": "probe", **self._places.probe})
+
+    def warm(self) -> None:
+        """A warm interpreter as the settings have it by now is made ready; others go.
+
+        Without a keeper nothing is lost: the next one is told first of all.
+        """
+        if self._link is not None:
+            self._link.send({"request": "warm", "runtime": self._settings().runtime})
 
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
@@ -184,7 +198,7 @@ class Supervisor:
             if not self._live and not self._strangers:
                 try:
                     async with asyncio.timeout(KEEPER_GOES_S):
-                        await _gone(keeper)
+                        await keeper.gone()
                 except TimeoutError:  # it has something after all; the next daemon finds it
                     log.warning("supervisor.keeper_stays pid=%s", keeper.pid)
             keeper.release()
@@ -197,6 +211,9 @@ class Supervisor:
         """It is live; None: in the keeper, out of whose list it is taken."""
         assert job.running is not None
         self._live[job.id] = live = Live(job.running.number)
+        if job.policy.idle_timeout is not None:
+            paths = self._places.streams(job.id, live.attempt)
+            live.sight = sight.Sight(sight.files(paths), self._now(), None)
         known = adopted.pop((job.id, live.attempt), None)
         if known is None:
             this_boot = job.running.boot_id == self._boot_id
@@ -204,6 +221,17 @@ class Supervisor:
         live.pid = known["pid"]
         log.info("adopted id=%s attempt=%s pid=%s", job.id, live.attempt, live.pid)
         return None
+
+    async def _look(self, effect: Look) -> None:
+        """In a thread: a stat on a disk that is slow is slow."""
+        live = self._live.get(effect.id)
+        found = await asyncio.to_thread(
+            sight.files, self._places.streams(effect.id, effect.attempt)
+        )
+        if live is not None and live.attempt == effect.attempt:
+            live.sight = sight.later(live.sight or sight.of_new(effect.since), found, self._now())
+            at, seen_at = live.sight.at.boot, live.sight.seen_at
+            self._report(Looked(effect.id, effect.attempt, at, seen_at))
 
     def _interfere(self, id: str, attempt: int, request: dict[str, Any]) -> None:
         live = self._live.get(id)
@@ -227,6 +255,9 @@ class Supervisor:
         if ending is None:
             self._report(AttemptNeverRan(id, attempt, want))
         else:
+            if ending.strays:
+                pids = ",".join(map(str, ending.strays))
+                log.warning("strays_left id=%s attempt=%s pids=%s", id, attempt, pids)
             self._report(AttemptEnded(id, attempt, ending, self._jitter()))
 
     # The keeper speaks.
@@ -244,12 +275,12 @@ class Supervisor:
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
                 log.warning("no_room id=%s attempt=%s why=%r", id, attempt, why)
                 self._ended(id, attempt, None, want=why)
-            case {"report": "warm", "pid": warm, "why": why, "warnings": warnings}:
-                log.info("warm_interpreter pid=%s why=%r warnings=%s", warm, why, warnings)
             case {"report": "pong"}:
                 self._pong.set()
             case {"report": "probed", "why": why}:
                 self._probed(why)
+            case {"report": "warm", "pid": pid, "why": why, "warnings": warnings}:
+                _tell_of_warm(pid, why, warnings)
             case {"report": "taken", "id": id, "attempt": attempt}:
                 log.error("already_claimed id=%s attempt=%s", id, attempt)
                 self._spawn(self._settle([self._orphan(id, attempt)]))
@@ -276,6 +307,7 @@ class Supervisor:
                 raise ChildProcessError(f"it ends at once, see {self._keeper_log}")
         log.info("keeper_reached pid=%s attempts=%s", keeper.pid, len(keeper.attempts))
         self._link = keeper
+        self.warm()  # before the first launch, which it would keep waiting
         for message in self._unsent:
             keeper.send(message)
         self._unsent.clear()
@@ -294,15 +326,15 @@ class Supervisor:
         dead, self._link = self._link, None
         assert dead is not None
         self._probed("the keeper died")
-        orphans = [self._orphan(id, live.attempt) for id, live in self._live.items()]
+        lost = [self._orphan(id, live.attempt) for id, live in self._live.items()]
         with contextlib.suppress(ProcessLookupError):
             if dead.pidfd >= 0:
                 signal.pidfd_send_signal(dead.pidfd, signal.SIGKILL)  # lost is lost
-        await _gone(dead)
+        await dead.gone()
         dead.release()
         await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
-        self._spawn(self._settle(orphans))
-        self._watch_orphans()
+        self._spawn(self._settle(lost))
+        orphans.watch()
         while True:
             try:
                 keeper = await self._connect()
@@ -313,34 +345,19 @@ class Supervisor:
                 keeper.listen()
                 return
 
-    async def _settle(self, orphans: Sequence[settling.Orphan]) -> None:
+    async def _settle(self, lost: Sequence[settling.Orphan]) -> None:
         loop = asyncio.get_running_loop()
 
         def tell(orphan: settling.Orphan, ending: Ending | None) -> None:
             marker = orphan.marker
             loop.call_soon_threadsafe(self._ended, marker.id, marker.attempt, ending)
 
-        if orphans:
-            await asyncio.to_thread(settling.settle, orphans, tell, self._closing)
+        if lost:
+            await asyncio.to_thread(settling.settle, lost, tell, self._closing)
 
     def _orphan(self, id: str, attempt: int, *, this_boot: bool = True) -> settling.Orphan:
         marker = tree.Marker(self._settings().socket, id, attempt)
         return settling.Orphan(marker, self._places.attempt(id, attempt), this_boot)
-
-    def _watch_orphans(self) -> None:
-        """Strays that were left alive became our children when their keeper died: reap them.
-
-        Also at a start: an upgrade keeps the children, and forgets what was known of them.
-        """
-        own = os.getpid()
-        try:
-            for process in tree.scan().values():
-                # One that has ended shows no marker: an interpreter that went with its keeper, say.
-                if process.parent == own and (not process.living or tree.marker(process.pid)):
-                    fd = os.pidfd_open(process.pid)
-                    asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
-        except OSError as exc:  # they stay unreaped, which costs no more than their numbers
-            log.warning("orphans_not_watched why=%r", str(exc))
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._link is None:
@@ -361,23 +378,11 @@ class Supervisor:
             self._failed.set()
 
 
-def _reap(fd: int, pid: int) -> None:
-    asyncio.get_running_loop().remove_reader(fd)
-    os.close(fd)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
-
-
-async def _gone(keeper: link.Link) -> None:
-    """The keeper's process has ended, and is no zombie of ours."""
-    if keeper.pidfd < 0:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(keeper.pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(keeper.pidfd)
-    with contextlib.suppress(ChildProcessError):  # another daemon's child
-        os.waitpid(keeper.pid, os.WNOHANG)  # noqa: ASYNC222 it does not wait
+def _tell_of_warm(pid: int | None, why: str | None, warnings: Sequence[str]) -> None:
+    """Why there is none: callables are then started as with `start = "exec"`."""
+    for warning in warnings:
+        log.warning("warm_warning text=%r", warning)
+    if pid is not None:
+        log.info("warm_ready pid=%s", pid)
+    elif why is not None:  # else none was asked for
+        log.warning("warm_refused why=%r", why)

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
 from jobd.core.decision import Effect
 from jobd.core.job import Job
+from jobd.core.moment import Moment
 from jobd.descriptors import Limit
 from jobd.errors import CannotStart
 from jobd.supervisor.output import Outputs
@@ -22,6 +23,9 @@ class Supervision(Protocol):
 
     def act(self, effect: Effect) -> None:
         """Begins to carry out.  Never waits."""
+
+    def warm(self) -> None:
+        """The settings are others by now: a warm interpreter is made ready as they say."""
 
     async def watch(self) -> None:
         """Waits until attempts can't be looked after any more; then raises why."""
@@ -41,7 +45,8 @@ def system_supervision(
     state_dir: str | os.PathLike[str],
     log_dir: str | os.PathLike[str],
     settings: Callable[[], LaunchSettings],
-    report: Callable[[AttemptEnded | AttemptNeverRan | Probed], None],
+    report: Callable[[AttemptEnded | AttemptNeverRan | Looked | Probed], None],
+    now: Callable[[], Moment],
     jitter: Callable[[], float],
     boot_id: str,
     outputs: Outputs,
@@ -51,7 +56,7 @@ def system_supervision(
         from jobd.supervisor.supervisor import Supervisor
 
         return Supervisor(
-            state_dir=state_dir, log_dir=log_dir, settings=settings, report=report, jitter=jitter,
-            boot_id=boot_id, outputs=outputs, limit=limit,
+            state_dir=state_dir, log_dir=log_dir, settings=settings, report=report, now=now,
+            jitter=jitter, boot_id=boot_id, outputs=outputs, limit=limit,
         )  # fmt: skip
     raise CannotStart("running jobs on Windows comes in a later release")

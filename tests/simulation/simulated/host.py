@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
-from jobd.core.decision import Effect, Forget, Kill, Launch, Probe, Settle, Stop
+from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
+from jobd.core.decision import Effect, Forget, Kill, Launch, Look, Probe, Settle, Stop
 from jobd.core.job import Ending, Job
 from jobd.core.moment import Deadlines, Moment
 
@@ -30,6 +30,14 @@ class Process:
     kind: str  # how it will end by itself
     ends_at: float  # boot clock
     stubborn: bool  # ignores the stop signal
+    writes_s: float | None  # how often it writes something; None: never
+    since: float  # boot clock
+
+    def wrote_at(self, now: float) -> float | None:
+        """When it last did, by the boot clock."""
+        if self.writes_s is None or now - self.since < self.writes_s:
+            return None
+        return self.since + (now - self.since) // self.writes_s * self.writes_s
 
 
 class Keeper:
@@ -53,6 +61,7 @@ class Host:
         self.processes: dict[int, Process] = {}
         self.claims: dict[Key, int | None] = {}  # pid, once it was written in
         self.outcomes: dict[Key, Ending] = {}
+        self.looked_at: dict[Key, float] = {}  # the last time, by the boot clock
         self._fuse = fuse  # of the keeper
         self._spawned = spawned
         self._pids = itertools.count(100)
@@ -146,6 +155,7 @@ class Host:
             key, kind=self.dice.choice(["completed", "completed", "exit", "exception"]),
             ends_at=self.boot + self.dice.choice([0.0, 1.0, 5.0, 40.0, 300.0]),
             stubborn=self.dice.random() < 0.3,
+            writes_s=self.dice.choice([None, 4.0, 13.0]), since=self.boot,
         )  # fmt: skip
         self._spawned(key)
         self._fuse()
@@ -178,7 +188,8 @@ class Supervisor:
     """The daemon's side.  It dies with the daemon."""
 
     def __init__(
-        self, host: Host, report: Callable[[AttemptEnded | AttemptNeverRan | Probed], None],
+        self, host: Host,
+        report: Callable[[AttemptEnded | AttemptNeverRan | Looked | Probed], None],
         fuse: Callable[[], None],
     ) -> None:  # fmt: skip
         self._host = host
@@ -211,6 +222,9 @@ class Supervisor:
     def act(self, effect: Effect) -> None:
         self._fuse()
         if isinstance(effect, Forget):
+            return
+        if isinstance(effect, Look):
+            self._look((effect.id, effect.attempt), effect.since)
             return
         if isinstance(effect, Launch):
             self._live.add((effect.id, effect.attempt))
@@ -258,6 +272,14 @@ class Supervisor:
             for pid in [pid for pid, each in host.processes.items() if each.key == key]:
                 del host.processes[pid]
             self._ended(key, Ending(kind="interrupted", message="its keeper died"))
+
+    def _look(self, key: Key, since: Moment) -> None:
+        host = self._host
+        wrote = [p.wrote_at(host.boot) for p in host.processes.values() if p.key == key]
+        seen_at = max((at for at in wrote if at is not None and at >= since.boot), default=None)
+        if key in self._live:
+            host.looked_at[key] = host.boot
+            self._report(Looked(*key, host.boot, seen_at))
 
     def _probed(self, why: str | None) -> None:
         if self._probing:

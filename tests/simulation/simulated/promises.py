@@ -134,6 +134,11 @@ class Promises:
                 if running.stopping == "timeout":
                     assert policy.timeout is not None
                     assert running.stop_boot_at >= running.boot_at + policy.timeout, "too early"
+                if running.stopping == "idle":
+                    assert policy.idle_timeout is not None
+                    assert running.stop_boot_at >= running.boot_at + policy.idle_timeout, (
+                        "too early"
+                    )
 
 
 def account(engine: Engine) -> dict[str, Any]:
@@ -149,5 +154,11 @@ def account(engine: Engine) -> dict[str, Any]:
         "live_bytes": engine.live_bytes,
         "running": sorted(engine.running),
         "queues": dict(engine.schedule.counts()),
-        "patience": engine._patience.next_at(),
-    }
+        # When something was last heard of an attempt is in no record.
+        "patience": None if any(map(_may_idle, engine.running.values()))
+        else engine._patience.next_at(),
+    }  # fmt: skip
+
+
+def _may_idle(job: Job) -> bool:
+    return job.policy.idle_timeout is not None

@@ -20,6 +20,7 @@ from jobd.core.commands import (
     Cancel,
     Command,
     Drain,
+    Progress,
     Remove,
     Retry,
     StopAll,
@@ -29,7 +30,7 @@ from jobd.core.commands import (
 from jobd.core.decision import Fact
 from jobd.core.engine import Engine
 from jobd.core.job import FINAL, Job, Policy
-from jobd.core.records import Record
+from jobd.core.records import Record, StopRequested
 from jobd.core.rules import Rules
 from jobd.daemon import Daemon
 from jobd.errors import JournalFailed, RequestError
@@ -69,12 +70,14 @@ class World:
         (self.state_dir / "jobd-state").touch()
         self.store: Store | None = None
         self._sent: list[Submission] = []
+        self._heard_at: dict[tuple[str, int], float] = {}  # of progress, when: by the boot clock
 
     async def live(self) -> None:
         """A life with every accident; then calm weather, in which everything settles."""
         await self.start()
         happenings = [
             (self.submit, 8), (self.repeat, 3), (self.cancel, 2), (self.retry, 2), (self.remove, 1),
+            (self.progress, 3),
             (self.time_passes, 12), (self.clock_is_set, 1), (self.drain, 1), (self.stop_all, 1),
             (self.compact, 2), (self.disk_fills, 1), (self.host_lacks, 1), (self.keeper_dies, 1),
             (self.daemon_dies, 1), (self.power_cut, 1), (self.look_at_the_journal, 1),
@@ -123,6 +126,14 @@ class World:
 
     async def remove(self) -> None:
         await self._about(Remove)
+
+    async def progress(self) -> None:
+        running = [job for job in self.engine.running.values() if job.running is not None]
+        if running:
+            job = self.dice.choice(running)
+            key = job.id, job.attempt
+            self._heard_at[key] = self.host.boot
+            await self.ask(Progress(job.id, self.dice.random(), "x" * 255))
 
     async def drain(self) -> None:
         await self.ask(Drain(on=self.dice.random() < 0.5))
@@ -231,7 +242,7 @@ class World:
             act=self.supervisor.act, announce=self._announce,
         )  # fmt: skip
         self.supervisor.start(list(self.engine.running.values()))
-        for effect in self.engine.reminders():
+        for effect in self.engine.adopt(self.host.now()):
             self.supervisor.act(effect)
 
     def _end_daemon(self) -> None:
@@ -289,6 +300,19 @@ class World:
 
     def _announce(self, facts: Sequence[Fact]) -> None:
         self.promises.announced(facts)
+        for fact in facts:
+            if isinstance(fact.record, StopRequested) and fact.record.why == "idle":
+                self._check_idle(fact.job, fact.attempt)
+
+    def _check_idle(self, job: Job, attempt: int) -> None:
+        key = job.id, attempt
+        looked_at = self.host.looked_at[key]
+        silent_since = looked_at - (job.policy.idle_timeout or 0.0)
+        assert self._heard_at.get(key, 0.0) <= silent_since + 1e-6, "it had told of progress"
+        for process in self.host.processes.values():
+            if process.key == key:
+                wrote_at = process.wrote_at(looked_at)
+                assert wrote_at is None or wrote_at <= silent_since + 1e-6, "it had written"
 
     def _admit(self, job: Job) -> Admitted | Refused:
         refused = job.policy.priority == 3 and job.attempt > 0
@@ -320,7 +344,8 @@ class World:
             queue=dice.choice(["default", "narrow"]), priority=dice.randint(1, 3),
             retry_attempts=dice.randint(0, 2), retry_delay=dice.choice([0.0, 10.0]),
             retry_jitter=dice.choice([0.0, 0.5]), timeout=dice.choice([None, 20.0]),
-            kill_grace=dice.choice([0.0, 5.0]),
+            kill_grace=dice.choice([0.0, 5.0]), idle_timeout=dice.choice([None, None, 6.0]),
+            no_retry_on=dice.choice([(), (1,), ("ValueError",)]),
             on_interrupt=dice.choice(["retry", "retry", "fail"]),
         )  # fmt: skip
         return Submission(
