@@ -24,6 +24,7 @@ import psutil
 from keeping import keeping
 from restart import restart
 from served import BIN, TRUE, Connection, daemon, tell
+from warm import warm
 
 LATER = {"target": "bench_jobs:nothing", "delay": 86400.0}
 
@@ -62,11 +63,12 @@ async def _submit_side_by_side(path: str, clients: int, each: int) -> float:
 
 def throughput() -> None:
     """Jobs per second from a full queue, two slots."""
-    for name, fields, jobs in (
-        (f"{TRUE}, 2 slots", {"command": [TRUE]}, 2000),
-        ("callable (a cold interpreter each), 2 slots", {"target": "bench_jobs:nothing"}, 150),
+    for name, fields, jobs, start in (
+        (f"{TRUE}, 2 slots", {"command": [TRUE]}, 2000, "exec"),
+        ("callable, start = exec, 2 slots", {"target": "bench_jobs:nothing"}, 150, "exec"),
+        ("callable, start = fork, 2 slots", {"target": "bench_jobs:nothing"}, 600, "fork"),
     ):
-        with daemon() as one:
+        with daemon(start) as one:
             connection = Connection(one.socket)
             before = time.perf_counter()
             made = connection.call("submit_many", {"jobs": [fields] * jobs})["jobs"]
@@ -78,18 +80,20 @@ def throughput() -> None:
 
 def latency() -> None:
     """From the call of submit to the start of the process, as the process itself sees it."""
-    for name, fields, rounds in (
-        ("submit → started, command, p50", {"command": [TRUE]}, 200),
-        ("submit → started, callable, p50", {"target": "bench_jobs:nothing"}, 60),
+    for name, fields, rounds, start in (
+        ("submit → started, command, p50", {"command": [TRUE]}, 200, "exec"),
+        ("submit → called, start = exec, p50", {"target": "bench_jobs:now"}, 60, "exec"),
+        ("submit → called, start = fork, p50", {"target": "bench_jobs:now"}, 60, "fork"),
     ):
-        with daemon() as one:
+        with daemon(start) as one:
             connection = Connection(one.socket)
             waits = []
             for _ in range(rounds):
                 before = time.time()
                 id = connection.call("submit", fields)["id"]
                 [job] = connection.call("wait", {"ids": [id]})["jobs"]
-                waits.append(_launched_at(one.home, job) - before)
+                begun = job["result"] or _launched_at(one.home, job)
+                waits.append(begun - before)
         tell(name, f"{statistics.median(waits) * 1000:.2f} ms")
 
 
@@ -162,6 +166,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "command_line": command_line,
     "restart": restart,
     "keeping": keeping,
+    "warm": warm,
 }
 
 

@@ -22,18 +22,20 @@ TRUE = shutil.which("true") or "/bin/true"
 class Daemon:
     """A daemon of its own in `home`, with two slots unless told otherwise."""
 
-    def __init__(self, home: Path, *, max_running: int = 2) -> None:
+    def __init__(self, home: Path, *, max_running: int = 2, start: str = "exec") -> None:
         self.home = home
         self.config_path = home / "jobd.toml"
         self.socket = str(home / "run" / "jobd.sock")
-        (home / "bench_jobs.py").write_text("def nothing():\n    pass\n")
+        (home / "bench_jobs.py").write_text(
+            "import time\ndef nothing():\n    pass\ndef now():\n    return time.time()\n"
+        )
         self.config_path.write_text(
             f"[daemon]\nmax_running = {max_running}\nsocket = {self.socket!r}\n"
             f"state_dir = {str(home / 'state')!r}\n"
-            f"[python]\npath = [{str(home)!r}]\n"
+            f"[python]\npath = [{str(home)!r}]\nstart = {start!r}\n"
             f"[logging]\nparams = true\n"
             f'[allow]\ncommands = ["{TRUE}"]\n'
-            '[allow.callables]\n"bench_jobs:nothing" = []\n'
+            '[allow.callables]\n"bench_jobs:*" = []\n'
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -74,9 +76,10 @@ class Connection:
 
 
 @contextmanager
-def daemon() -> Iterator[Daemon]:
+def daemon(start: str = "exec") -> Iterator[Daemon]:
+    """`start` is how callables are."""
     with tempfile.TemporaryDirectory(prefix="jobd-bench-") as home:
-        one = Daemon(Path(home))
+        one = Daemon(Path(home), start=start)
         one.start()
         try:
             yield one

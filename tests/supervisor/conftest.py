@@ -44,7 +44,6 @@ class World:
         self.output = Outputs(self.log_dir)
         self.options: dict[str, Any] = {}
         self.forking: dict[str, Any] | None = None  # what callables are forked from; None: exec
-        self.limits: dict[str, Any] = {}
         self.warmth: list[dict[str, Any]] = []  # what the keeper said of its interpreters
         self.supervisor = self.another()
 
@@ -60,19 +59,9 @@ class World:
         """From now on callables are forked from a warm interpreter."""
         self.forking = {"key": key, "preload": list(preload), **more}
 
-    @property
-    def runtime(self) -> dict[str, Any] | None:
-        if self.forking is None:
-            return None
-        settings = self.settings()
-        return {
-            "program": settings.python, "env": {**settings.env, **settings.python_env},
-            "path": list(settings.python_path), **self.forking,
-        }  # fmt: skip
-
     async def warm(self) -> None:
         """The interpreter, if there is to be one, serves."""
-        self.supervisor._send({"request": "warm", "runtime": self.runtime})
+        self.supervisor.warm()
         if self.forking is not None:
             await self.warm_pid()
 
@@ -94,7 +83,14 @@ class World:
             "python": sys.executable, "socket": str(self.state_dir / "jobd.sock"),
             "python_path": [str(self.app)], "env": {"PATH": os.environ["PATH"], "GREETING": "hi"},
         }  # fmt: skip
-        return LaunchSettings(**(given | self.options))
+        given |= self.options
+        if self.forking is not None:
+            env = {**given.get("env", {}), **given.get("python_env", {})}
+            given["runtime"] = {
+                "program": given["python"], "env": env, "path": given["python_path"],
+                **self.forking,
+            }  # fmt: skip
+        return LaunchSettings(**given)
 
     # A job from its beginning to its end.
 
@@ -221,17 +217,11 @@ class World:
 
 
 class Forking(Supervisor):
-    """Its launches say what the world wants of them."""
+    """It tells what it hears of interpreters."""
 
     def __init__(self, world: World, **more: Any) -> None:
         super().__init__(**more)
         self.world = world
-
-    def _send(self, message: dict[str, Any]) -> None:
-        if message["request"] == "launch":
-            message |= {"runtime": message["call"] and self.world.runtime}
-            message |= {"limits": message["limits"] | self.world.limits}
-        super()._send(message)
 
     def _receive(self, message: dict[str, Any]) -> None:
         if message["report"] == "warm":

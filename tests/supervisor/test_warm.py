@@ -136,8 +136,7 @@ def test_what_is_preloaded_is_imported_once_until_the_key_changes(scene, world):
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("import threading as t; t.Timer(600, print).start(); t.enumerate()[-1].name = 'ticker'",
-         "ticker"),
+        ("from threading import *\nt = Timer(600, print); t.name = 'ticker'; t.start()", "ticker"),
         ("import no_such_thing", "no_such_thing"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("import os; os._exit(7)", "code 7"),
@@ -287,8 +286,7 @@ def test_a_stray_that_hides_is_killed_and_the_interpreter_is_not(scene, world):
     [
         "import asyncio; return asyncio.run(asyncio.sleep(0, 7))",
         "import subprocess; return int(subprocess.run(['echo', '7'], stdout=-1).stdout)",
-        ("import threading as t; r = []; s = t.Timer(0, r.append, (7,)); s.start(); s.join()"
-         "; return r[0]"),
+        "import threading; t = threading.Timer(0, abs, (7,)); t.start(); t.join(); return 7",
         *(f"import multiprocessing as m\n with m.get_context({how!r}).Pool(1) as p: "
           "return p.apply(abs, (-7,))" for how in ("spawn", "fork", "forkserver")),
     ],

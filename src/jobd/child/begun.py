@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CALL = b"call"
 NOT_EXECUTABLE = 126  # what an exec of the same would end with
 COMM_MAX = 15
+COERCED = {b"LC_CTYPE"}  # in the C locale Python itself sets it, for its children, too
 FDS_MAX = (1 << 31) - 1
 IN_ONE_CALL = sys.version_info >= (3, 10)  # else `closerange` asks for each
 
@@ -93,7 +94,7 @@ def _set_environment(env: Mapping[str, str]) -> None:
     wanted = {_bytes(name): _bytes(value) for name, value in env.items()}
     had = dict(os.environb)
     try:
-        for name in had.keys() - wanted.keys():
+        for name in had.keys() - wanted.keys() - COERCED:
             del os.environb[name]
         for name, value in wanted.items():
             if had.get(name) != value:

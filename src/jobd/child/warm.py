@@ -14,8 +14,7 @@ import os
 import signal
 import sys
 
-from . import begun, leaving, standin
-from . import place as places
+from . import begun, leaving, place, standin
 from .ending import class_name, excerpt, show
 
 assert sys.platform != "win32"
@@ -42,7 +41,7 @@ def serve(number: int) -> str:
     channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, number)
     runtime = json.loads(channel.recv(PACKET_MAX))
     try:
-        place = _place()
+        own = _own_place()
         warnings = _prepare(runtime, number)
     except Refused as exc:
         channel.send(json.dumps({"refused": str(exc)}).encode())
@@ -56,7 +55,7 @@ def serve(number: int) -> str:
         [(_, _, passed)] = ancillary
         outputs = [int.from_bytes(passed[n : n + 4], sys.byteorder) for n in (0, 4)]
         if _is_forked(channel, packet):
-            return begun.begin(channel, packet, outputs, place)
+            return begun.begin(channel, packet, outputs, own)
         for fd in outputs:
             os.close(fd)
 
@@ -89,13 +88,13 @@ def _lack(channel: _socket.socket, packet: bytes, exc: OSError) -> None:
 # Before the first fork: whatever all processes can share.
 
 
-def _place() -> places.Place:
+def _own_place() -> place.Place:
     try:
-        place = places.Place()
-        place.write(b"jobd: warm interpreter", b"")
+        own = place.Place()
+        own.write(b"jobd: warm interpreter", b"")
     except (OSError, LookupError) as exc:
         raise Refused(f"a forked process could not be told apart: {exc}") from None
-    return place
+    return own
 
 
 def _prepare(runtime: dict[str, Any], number: int) -> list[str]:

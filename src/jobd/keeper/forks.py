@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from jobd.keeper.protocol import Message
     from jobd.keeper.starting import Prepared
-    from jobd.keeper.warm import Asked, Interpreter
 
     # The pid; why there is no process; or None: it is to be exec'd.
     Answer = tuple[warm.Asked, int | Exception | None]
@@ -114,7 +113,7 @@ class Forks:
 
     # The one that serves.
 
-    def _ask(self, asked: Asked) -> bool:
+    def _ask(self, asked: warm.Asked) -> bool:
         serving = self._serving(asked.prepared.message["runtime"])
         if serving is None or not serving.ask(asked):
             return False
@@ -217,5 +216,5 @@ class Forks:
         })  # fmt: skip
 
 
-def _is_starting(one: Interpreter) -> bool:
+def _is_starting(one: warm.Interpreter) -> bool:
     return one.ready_at is None and not one.closed

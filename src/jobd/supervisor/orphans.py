@@ -23,7 +23,8 @@ def watch() -> None:
     own = os.getpid()
     try:
         for process in tree.scan().values():
-            if process.parent == own and tree.marker(process.pid) is not None:
+            # Who has ended shows no marker: an interpreter that went with its keeper, say.
+            if process.parent == own and (not process.living or tree.marker(process.pid)):
                 fd = os.pidfd_open(process.pid)
                 asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
     except OSError as exc:  # they stay unreaped, which costs no more than their numbers
