@@ -465,4 +465,71 @@ MUTANTS = [
         "            limit = SHOWN_MAX\n",
         ("tests/cli/test_top.py",),
     ),
+    # Signs of life, and what an end means.
+    Mutant(
+        "who is due is stopped without a look", "src/jobd/core/engine.py",
+        "        if self.signs.look_at(job) <= command.at:\n",
+        "        if True:\n",
+        ("tests/core/test_idle.py",),
+    ),
+    Mutant(
+        "a daemon's start is no sign of life", "src/jobd/core/engine.py",
+        "        self.signs.begin(self.running.values(), now)\n",
+        "",
+        ("tests/core/test_idle.py",),
+    ),
+    Mutant(
+        "progress outlives its attempt", "src/jobd/core/signs.py",
+        "return self._progress.pop(job.id, None)",
+        "return self._progress.get(job.id)",
+        ("tests/core/test_idle.py",),
+    ),
+    Mutant(
+        "a clock that was set makes a job idle", "src/jobd/supervisor/sight.py",
+        "possible = [at for at in instants if before.at.boot <= at <= now.boot]",
+        "possible = [instants[1]]",
+        ("tests/supervisor/test_sight.py",),
+    ),
+    Mutant(
+        "codes of a callable count as success", "src/jobd/core/verdict.py",
+        "case None if ending.of_command and ending.kind in",
+        "case None if ending.kind in",
+        ("tests/core/test_verdict.py",),
+    ),
+    Mutant(
+        "an exit code that is named is retried", "src/jobd/core/retry.py",
+        "            return ending.exit_code in policy.no_retry_on\n",
+        "            return False\n",
+        ("tests/core/test_verdict.py",),
+    ),
+    Mutant(
+        "a subclass is not what it is a kind of", "src/jobd/core/ends.py",
+        "    said = set(mro)\n",
+        "    said = set(mro[:1])\n",
+        ("tests/core/test_ends.py",),
+    ),
+    Mutant(
+        "a wish waits as the policy says", "src/jobd/core/retry.py",
+        "    return min(ending.retry_after, DURATION_MAX_S)\n",
+        "    return None\n",
+        ("tests/core/test_verdict.py",),
+    ),
+    Mutant(
+        "an old segment takes new forms", "src/jobd/journal/store.py",
+        "            if reading.version < VERSION:",
+        "            if False:",
+        ("tests/journal/test_store.py",),
+    ),
+    Mutant(
+        "a long policy takes room that nobody promised", "src/jobd/core/promises.py",
+        "len(call) + policy.long_bytes + SUBMITTED_BYTES",
+        "len(call) + SUBMITTED_BYTES",
+        ("tests/journal/test_promises.py",),
+    ),
+    Mutant(
+        "a field with a fault is looked at for ceilings", "src/jobd/rpc/submission.py",
+        "if n not in named})",
+        "})",
+        ("tests/rpc/test_progress.py",),
+    ),
 ]  # fmt: skip
