@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobd.core import promises, records
+from jobd.core import lifecycle, promises, records
 from jobd.core.fields import CODES_MAX, EXIT_CODE_MAX, STRING_MAX
-from jobd.core.job import Ended, Failure, Limits, Policy, Progress
+from jobd.core.job import ATTEMPTS_KEPT, Ended, Failure, History, Job, Limits, Policy, Progress
 from jobd.journal.format import encode
 from jobd.supervisor.ending import ending_of
 
@@ -135,3 +135,16 @@ def test_the_largest_failures_to_start_fit(text):
     ending = ending_of(FACTS | {"spawn": text * 5000}, None)
     record = records.Failed(**about(ended=ended(ending), failure=ended(ending).failure))
     assert size(record) + size(*STOPS) <= promises.RUNNING_BYTES
+
+
+def test_what_is_said_again_of_a_job_with_the_longest_history_is_no_more_than_was_reckoned():
+    """Compaction asks for twice a job's weight."""
+    job = Job(
+        id="0123456789abcdef", number=1, by="uid:1000", call=b'{"command":["true"]}',
+        policy=Policy(no_retry_on=("é" * STRING_MAX,) * CODES_MAX), submitted_at=LATE, run_at=LATE,
+    )  # fmt: skip
+    failed = ending_of(FACTS | {"callable": False}, None)
+    job.history = History(finished_at=LATE)
+    for _ in range(2 * ATTEMPTS_KEPT):
+        job.history.add(ended(failed))
+    assert size(lifecycle.snapshot(job, LATE)) <= 2 * job.weight()

@@ -218,9 +218,9 @@ class History:
             del self.last[:-ATTEMPTS_KEPT]
 
     def weight(self) -> int:
-        failures = [ended.failure for ended in (*self.first, *self.last)]
-        texts = sum(_text_bytes(failure) for failure in (*failures, self.failure))
-        return _BYTES_ENDED * len(failures) + len(self.result) + texts
+        every = (*self.first, *self.last)
+        texts = _text_bytes(self.failure) + sum(map(_ended_bytes, every))
+        return _BYTES_ENDED * len(every) + len(self.result) + texts
 
 
 class Job:
@@ -263,6 +263,15 @@ class Job:
 
 _BYTES_JOB: Final = 400  # of a snapshot, without what varies most
 _BYTES_ENDED: Final = 200
+_BYTES_PROGRESS: Final = 50
+
+
+def _ended_bytes(ended: Ended) -> int:
+    told = ended.progress
+    if told is None:
+        return _text_bytes(ended.failure)
+    # A message may be all control characters, each of six bytes; who asks for room doubles this.
+    return _text_bytes(ended.failure) + _BYTES_PROGRESS + 3 * len(told.message or "")
 
 
 def _text_bytes(failure: Failure | None) -> int:
