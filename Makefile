@@ -7,10 +7,11 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types daemon crash mutants soak bench docs clean
+.PHONY: help demo test check format lint types daemon crash endurance controllers mutants soak
+.PHONY: bench docs clean
 
 help:  ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## the main job on real input, in a temporary home
 	@$(BIN)/jobd demo
@@ -37,6 +38,12 @@ daemon: $(READY)  ## the real daemon killed, restarted, attacked, out of room
 
 crash: $(READY)  ## a campaign: the daemon and its keeper killed under load, and judged
 	$(BIN)/python tests/crash/campaign.py
+
+endurance: $(READY)  ## ten thousand jobs, half of them stopped: nothing grows, nothing is left
+	$(BIN)/python tests/endurance/run.py
+
+controllers: $(READY)  ## trees and limits on a kernel with all controllers of cgroup v2
+	tests/controllers/run.sh $(BIN)/python
 
 mutants: $(READY)  ## plant known bugs, one at a time: each must be caught by a test
 	$(BIN)/python tests/mutants/run.py

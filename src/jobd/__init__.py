@@ -9,24 +9,26 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobd.client import AsyncClient, Client, run_background_job
-    from jobd.current import current_job
+    from jobd.current import Cancelled, Fail, Retry, current_job
 
 __version__ = "0.1.0"
-__all__ = ["AsyncClient", "Client", "__version__", "current_job", "run_background_job"]
+__all__ = [
+    "AsyncClient", "Cancelled", "Client", "Fail", "Retry", "__version__", "current_job",
+    "run_background_job",
+]  # fmt: skip
 
 _HOMES = {
     "AsyncClient": "jobd.client",
     "Client": "jobd.client",
     "run_background_job": "jobd.client",
+    "Cancelled": "jobd.current",
+    "Fail": "jobd.current",
+    "Retry": "jobd.current",
     "current_job": "jobd.current",
 }
-_LATER = ("Fail", "Retry")
 
 
 def __getattr__(name: str) -> object:
-    if name in _LATER:
-        # An ImportError, since an AttributeError loses its message in `from jobd import Retry`.
-        raise ImportError(f"jobd.{name} comes in a later release", name=__name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

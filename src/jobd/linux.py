@@ -1,7 +1,8 @@
 """The system calls that Python 3.11 lacks.
 
-Bound at first use, so that importing this costs nothing and works everywhere; a call on a
+Bound at first use, so that importing this costs little and works everywhere; a call on a
 system without it is an OSError with ENOSYS.  Nothing here keeps state or decides anything.
+The keeper has it, too: hence no `typing` and no `platform`, which weigh more than the rest.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import ctypes
 import errno
 import functools
 import os
-import platform
 import struct
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Final
 
 CLOCK_REALTIME: Final = 0
 CLOCK_BOOTTIME: Final = 7
@@ -25,6 +29,7 @@ _TFD_TIMER_ABSTIME: Final = 1
 _TFD_TIMER_CANCEL_ON_SET: Final = 2
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _FALLOC_FL_KEEP_SIZE: Final = 1
+_FALLOC_FL_PUNCH_HOLE: Final = 2
 _IN_NONBLOCK: Final = 0o4000
 _IN_CLOEXEC: Final = 0o2000000
 _NS: Final = 1_000_000_000
@@ -76,17 +81,36 @@ def default_reserved_signals() -> None:
     glibc keeps them for itself and lets nobody set them, yet its `posix_spawn` (which make uses)
     leaves them ignored in what it starts, and in all that descends from that.
     """
-    number = _RT_SIGACTION.get(platform.machine())
+    number = _RT_SIGACTION.get(_machine())
     if number is not None:
         nothing = ctypes.create_string_buffer(64)  # all zero: SIG_DFL, in every layout
         for signal in (32, 33):
             _call("syscall", ctypes.c_long(number), signal, nothing, None, ctypes.c_size_t(8))
 
 
+def _machine() -> str:
+    if sys.platform == "win32":
+        return ""
+    else:
+        return os.uname().machine
+
+
 def fallocate_keep_size(fd: int, offset: int, length: int) -> None:
     """`length` bytes from `offset` can't run out of space any more; the file's size stays."""
+    _fallocate(fd, _FALLOC_FL_KEEP_SIZE, offset, length)
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """These bytes take no space any more and read as zeros; the file's size stays.
+
+    EOPNOTSUPP where the file system can't.
+    """
+    _fallocate(fd, _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE, offset, length)
+
+
+def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     wide = ctypes.c_longlong  # off64_t, whatever the machine's word is
-    _call("fallocate64", fd, _FALLOC_FL_KEEP_SIZE, wide(offset), wide(length))
+    _call("fallocate64", fd, mode, wide(offset), wide(length))
 
 
 # ---------------------------------------------------------------------------- inotify
@@ -95,16 +119,20 @@ IN_MODIFY: Final = 0x2
 IN_CREATE: Final = 0x100
 IN_Q_OVERFLOW: Final = 0x4000
 IN_IGNORED: Final = 0x8000
+IN_DONT_FOLLOW: Final = 0x2000000
+IN_ONESHOT: Final = 0x80000000
 
 _EVENT: Final = struct.Struct("iIII")  # wd, mask, cookie, length of the name
 
 
-class FileEvent(NamedTuple):
+class FileEvent(namedtuple("FileEvent", "watch mask name")):  # noqa: PYI024 no typing
     """`watch` is what `add` returned; -1 with IN_Q_OVERFLOW when events were lost."""
 
-    watch: int
-    mask: int
-    name: str
+    __slots__ = ()
+    if TYPE_CHECKING:
+        watch: int
+        mask: int
+        name: str
 
 
 class Inotify:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,3 +74,22 @@ def call(tmp_path: Path, app: Path) -> Callable[..., Ran]:
         return Ran(done.returncode, result, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def scripted() -> Any:
+    """The client tests' module: ScriptedDaemon, DROP, SILENCE."""
+    path = Path(__file__).parents[1] / "client/scripted.py"
+    spec = importlib.util.spec_from_file_location("jobd_tests_scripted", path)
+    assert spec is not None and spec.loader is not None
+    if spec.name not in sys.modules:
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules[spec.name]
+
+
+@pytest.fixture
+def daemon(scripted: Any, tmp_path: Path) -> Iterator[Any]:
+    running = scripted.ScriptedDaemon(tmp_path / "s")
+    yield running
+    running.stop()

@@ -219,7 +219,7 @@ def piece(data, offset, eof=False, **more):
 def test_logs_prints_everything_there_is(jobctl, daemon):
     daemon.on("logs", piece("one\n", "4.0"), piece("two\n", "8.0", skipped=7), piece("", "8.0"))
     code, out, err = jobctl("logs", JOB, "--tail", "5")
-    assert (code, out) == (0, "one\ntwo\n") and "7 bytes are not kept" in err
+    assert (code, out) == (0, "one\ntwo\n") and "7 bytes of the output are not kept" in err
     assert [params for _, params in daemon.all_asked()] == [
         {"id": JOB, "stream": "both", "tail": 5},
         {"id": JOB, "stream": "both", "attempt": 1, "offset": "4.0"},
@@ -244,6 +244,27 @@ def test_logs_follows_until_the_job_has_ended(jobctl, daemon):
 
     daemon.on("logs", follow)
     assert jobctl("logs", "-f", JOB) == (0, "one two\n", "")
+
+
+def test_where_something_was_left_out_that_is_said_beside_the_output(jobctl, daemon):
+    def follow(params, say):
+        told = {"id": JOB, "attempt": 1, "stream": "both"}
+        say("log", {**told, "data": "one\n", "offset": "4.0", "skipped": 0})
+        say("log", {**told, "data": "", "offset": "5004.0", "skipped": 5000})
+        return piece("two\n", "5008.0", eof=True)
+
+    daemon.on("logs", follow, follow)
+    code, out, err = jobctl("logs", "-f", JOB)
+    assert (code, out) == (0, "one\ntwo\n")
+    assert "5,000 bytes of the output are not kept" in err
+    _, out, err = jobctl("logs", "-f", JOB, "--json")
+    assert err == ""
+    assert [json.loads(line)["skipped"] for line in out.splitlines()] == [0, 5000, 0]
+
+
+def test_all_of_it_is_asked_for_where_a_piece_is_only_what_was_left_out(jobctl, daemon):
+    daemon.on("logs", piece("", "9.0", skipped=9), piece("end\n", "13.0", eof=True))
+    assert jobctl("logs", JOB)[1] == "end\n"
 
 
 def test_events_prints_a_line_for_each(daemon):
@@ -339,6 +360,15 @@ def test_the_moment_that_matters(document):
     waiting = document(status="pending", finished_at=None, run_at="2026-01-31T08:10:30Z")
     assert wording.when(waiting, now) == "in 30s"
     assert wording.when({**waiting, "run_at": "2026-01-31T08:00:00Z"}, now) == "ready"
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [(None, ""), ({"fraction": 0.29, "message": None}, "29%"),
+     ({"fraction": 1, "message": "page\x1b 5"}, "100%, page\\x1b 5")],
+)  # fmt: skip
+def test_progress_in_words(progress, text):
+    assert wording.progress({"progress": progress}) == text
 
 
 def test_what_a_terminal_would_obey_is_shown_as_text():

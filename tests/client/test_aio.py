@@ -231,3 +231,9 @@ def test_what_is_no_jobd_is_told(tmp_path):
 
     with pytest.raises(PeerFault, match="no jobd"):
         asyncio.run(story())
+
+
+def test_progress_of_a_running_job(daemon, run):
+    assert run(lambda jobs: jobs.progress(JOB, 0.4, "page 2 of 5")) is None
+    params = {"id": JOB, "fraction": 0.4, "message": "page 2 of 5"}
+    assert daemon.asked() == ("progress", params)

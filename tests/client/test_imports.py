@@ -62,12 +62,6 @@ def test_every_public_name_is_there():
     assert set(dir(jobd)) == set(jobd.__all__)
 
 
-@pytest.mark.parametrize("name", ["Retry", "Fail"])
-def test_names_of_a_later_release_say_so(name):
-    with pytest.raises(ImportError, match="later release"):
-        exec(f"from jobd import {name}")
-
-
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nonsense"):
         _ = jobd.nonsense

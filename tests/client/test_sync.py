@@ -313,3 +313,10 @@ def test_what_is_no_jobd_is_told_and_not_asked_again(tmp_path):
         jobs.ping()
     thread.join(5)
     listener.close()
+
+
+def test_progress_of_a_running_job(daemon, jobs):
+    assert jobs.progress(JOB, 0.4) is None
+    assert daemon.asked() == ("progress", {"id": JOB, "fraction": 0.4})
+    jobs.progress(JOB, 0, "page 2 of 5")
+    assert daemon.asked()[1] == {"id": JOB, "fraction": 0, "message": "page 2 of 5"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 covers = pytest.mark.covers
@@ -187,9 +185,3 @@ def test_the_current_job_is_known_inside(shared):
     assert (id, attempt) == (done["id"], 1)
     assert deadline is not None
     assert shared.run(target="jobs:inside")["result"][2] is None
-
-
-def test_what_comes_later_inside_a_job_says_so(shared):
-    said = shared.run(target="jobs:later_names")["result"]
-    assert set(said) == {"Retry", "Fail", "progress", "check_cancelled"}
-    assert all("later" in message for message in said.values()), json.dumps(said)

@@ -234,8 +234,6 @@ LATER_VERBS = [
     pytest.param("pause", marks=covers("jobctl:pause")),
     pytest.param("resume", marks=covers("jobctl:resume")),
     pytest.param("schedules", marks=covers("jobctl:schedules")),
-    pytest.param("top", marks=covers("jobctl:top")),
-    pytest.param("progress", marks=covers("jobctl:progress")),
     pytest.param("doctor", marks=covers("jobctl:doctor")),
     pytest.param("dashboard", marks=covers("jobctl:dashboard")),
 ]

@@ -229,13 +229,115 @@ def test_beyond_total_max_bytes_the_oldest_output_goes(jobd):
     assert d.status(ids[0])["status"] == "completed", "the job itself is kept"
 
 
+FLOOD = "echo first; yes abcdef | head -c 30000000; echo; echo last"
+WROTE = 6 + 30_000_000 + 6  # bytes
+
+
+def pieces(d, id, **params):
+    """All answers, up to the end."""
+    offset = 0
+    while True:
+        yield (piece := d.call("logs", id=id, offset=offset, **params))
+        offset = piece["offset"]
+        if piece["eof"]:
+            return
+
+
+def taken(d, id):
+    """Bytes on the disk."""
+    files = (d.log_dir / "output").glob(f"*/{id}/*")
+    return sum(file.stat().st_blocks * 512 for file in files)
+
+
+@pytest.fixture
+def bounded(jobd):
+    return jobd({"output": {"max_bytes": "1MiB"}})
+
+
 @covers("config:output.max_bytes")
-def test_a_bound_for_each_stream_comes_later(installation):
-    d = installation({"output": {"max_bytes": 1024}})
-    ran = d.jobd("check", "--config", str(d.config_path))
-    assert ran.code == 100
-    assert "output.max_bytes" in ran.err
-    assert "later" in ran.err
+def test_beyond_max_bytes_head_and_tail_are_kept_and_the_job_goes_on(bounded):
+    id = bounded.sh(FLOOD)
+    document = bounded.final(id)
+    assert (document["status"], document["failure"]) == ("completed", None)
+    assert taken(bounded, id) < 2 << 20
+    told = list(pieces(bounded, id, stream="stdout", limit=1 << 20))
+    text = "".join(piece["data"] for piece in told)
+    assert text.startswith("first\nabcdef\n")
+    assert text.endswith("\nlast\n")
+    assert 1 << 20 <= len(text) < (1 << 20) + 16384
+    assert sum(piece["skipped"] for piece in told) == WROTE - len(text)
+    assert told[-1]["offset"] == WROTE
+    at = 0
+    for piece in told:
+        at += piece["skipped"] + len(piece["data"])
+        assert at == piece["offset"], "offsets are positions in what the job wrote"
+    assert bounded.call("logs", id=id, tail=1)["data"] == "last\n"
+    assert bounded.call("logs", id=id, stream="stdout", offset=15_000_000)["skipped"] > 10_000_000
+
+
+@covers("config:output.max_bytes")
+def test_the_bound_is_kept_while_there_is_no_daemon(bounded):
+    gate = bounded.gate()
+    id = bounded.sh('cat "$1"; ' + FLOOD, str(gate.path))
+    until(lambda: bounded.status(id)["status"] == "running")
+    bounded.kill()
+    gate.open()
+    [path] = until(lambda: list((bounded.log_dir / "output").glob(f"*/{id}/1.stdout")))
+    until(lambda: path.stat().st_size == WROTE)
+    until(lambda: taken(bounded, id) < 2 << 20)
+    bounded.start()
+    assert bounded.final(id)["status"] == "completed"
+    told = [piece["data"] for piece in pieces(bounded, id)]
+    assert told[0].startswith("first\n")
+    assert told[-1].endswith("\nlast\n")
+
+
+@covers("config:output.max_bytes", "param:logs.follow")
+@pytest.mark.parametrize("stream", ["stdout", "both"])
+def test_a_follower_is_told_all_or_how_much_was_left_out(bounded, stream):
+    with bounded.peer() as peer:
+        gate = bounded.gate()
+        id = bounded.sh('cat "$1"; ' + FLOOD, str(gate.path))
+        asked = peer.send("logs", {"id": id, "stream": stream, "follow": True})
+        until(lambda: bounded.status(id)["status"] == "running")
+        gate.open()
+        last = peer.answer(asked)
+        told = [*peer.notes_so_far(), last]
+    text = "".join(piece["data"] for piece in told)
+    assert text.startswith("first\n")
+    assert text.endswith("\nlast\n")
+    assert len(text) + sum(piece["skipped"] for piece in told) == WROTE
+
+
+@covers("config:output.max_bytes", "jobctl:logs", "jobctl:run")
+def test_jobctl_says_what_was_left_out_beside_the_output(bounded):
+    ran = bounded.jobctl("run", "--", "/bin/sh", "-c", f"{FLOOD}; exit 3")
+    assert (ran.code, ran.out[-6:]) == (3, "\nlast\n")
+    id = bounded.call("list")["jobs"][0]["id"]
+    shown = bounded.jobctl("logs", id)
+    assert shown.out.startswith("first\n")
+    assert shown.out.endswith("\nlast\n")
+    assert "bytes of the output are not kept" in shown.err
+    by_json = bounded.jobctl("logs", id, "--stdout", "--json")
+    assert by_json.err == ""
+    assert len(by_json.json["data"]) + by_json.json["skipped"] == WROTE
+
+
+@covers("param:logs.stream", "param:logs.tail")
+def test_both_streams_are_shown_in_the_order_in_which_they_came(shared):
+    gate = shared.gate()
+    id = shared.sh('echo err >&2; cat "$1"; echo out', str(gate.path))
+    until(lambda: shared.out(id, "stderr") == "err\n")
+    gate.open()
+    shared.final(id)
+    assert shared.call("logs", id=id)["data"] == "err\nout\n"
+    assert shared.call("logs", id=id, tail=1)["data"] == "out\n"
+
+
+def test_a_job_that_truncates_its_own_output_is_shown_as_it_is_now(shared):
+    id = shared.sh("echo old; : > /dev/stdout; echo new")
+    assert shared.final(id)["status"] == "completed"
+    assert shared.out(id) == "new\n"
 
 
 def test_output_is_there_after_a_restart(jobd):

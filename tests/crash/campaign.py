@@ -32,11 +32,12 @@ from outside.installation import SRC, Installation  # noqa: E402
 HERE = Path(__file__).parent
 KILLS = 150
 JOBS_PER_KILL = 20
-# Of 150 kills at least so many; the last two together are the keeper's.
+# Of 150 kills at least so many; those with the keeper are its own, too.
 WANTED = {
     "replay": 20, "compaction": 20, "started": 20, "upgrade": 10, "keeper": 10,
-    "keeper and daemon": 10,
+    "keeper and daemon": 10, "warm": 10,
 }  # fmt: skip
+STARTS = ("exec", "fork")  # of callables; the dice choose for each life of a daemon
 CLASSES = {
     "random": "while it served, at random",
     "started": "within 5 ms after a `started` was written",
@@ -46,6 +47,7 @@ CLASSES = {
     "upgrade": "during an upgrade",
     "keeper": "the keeper alone",
     "keeper and daemon": "keeper and daemon together",
+    "warm": "the warm interpreter, which costs nobody anything",
 }
 CLIENTS = 32
 TRIES_PER_KILL = 3  # a moment may be missed, and is then a kill at random
@@ -69,6 +71,7 @@ class Campaign:
         self.dice = random.Random(seed)
         self.hits: Counter[str] = Counter()
         self.stops = self.upgrades = 0  # as asked
+        self.lives: Counter[str] = Counter()  # of daemons, by how they start callables
         self.ledger = Path(tempfile.mkdtemp(prefix="jobd-ledger-"))
         (self.ledger / "locks").mkdir()
         self.d = Installation(CONFIG)
@@ -81,6 +84,7 @@ class Campaign:
     # Before, and after.
 
     def begin(self) -> None:
+        self._choose_start()
         self.d.start()
         argv = [str(HERE / "load.py"), str(self.d.socket), str(self.ledger), str(self.seed)]
         self._load = subprocess.Popen(
@@ -161,7 +165,7 @@ class Campaign:
             "random": self._at_random, "started": self._just_started,
             "compaction": self._in_compaction, "replay": self._in_replay,
             "upgrade": self._in_upgrade, "keeper": self._keeper_alone,
-            "keeper and daemon": self._keeper_and_daemon,
+            "keeper and daemon": self._keeper_and_daemon, "warm": self._warm_alone,
         }  # fmt: skip
         for _ in range(TRIES_PER_KILL * self.kills):
             if not self.missed:
@@ -183,10 +187,17 @@ class Campaign:
         if self.d.process is None or self.d.process.poll() is not None:
             code = None if self.d.process is None else self.d.process.poll()
             assert code in (None, 0, -signal.SIGKILL), f"exit code {code}: {self.d.stderr}"
+            self._choose_start()
             self.d.start()
             self._since_service = 0
             if self.dice.random() < 0.5:
                 self._catch_up()
+
+    def _choose_start(self) -> None:
+        """What runs was begun by the life before, in whichever way."""
+        start = self.dice.choice(STARTS)
+        self.lives[start] += 1
+        self.d.write_config({**CONFIG, "python": {**CONFIG["python"], "start": start}})
 
     def _catch_up(self) -> None:
         """Jobs and kills keep step, so that neither is there without the other."""
@@ -240,6 +251,7 @@ class Campaign:
         if self.d.process is None or self.d.process.poll() is None:
             self.serve()
             self._kill(Seen(serving=True))
+        self._choose_start()
         spawned = self.d.spawn()
         watch(5.0, lambda: self.journal.read_by(spawned.pid) is not None)
         pause(0.05 * self.dice.random())
@@ -269,6 +281,19 @@ class Campaign:
             self.hits["keeper and daemon"] += 1
         else:
             self.hits["random"] += 1
+
+    def _warm_alone(self) -> None:
+        """Jobs that were forked from it, or are about to be, are none of its business."""
+        self.serve()
+        pause(0.3 * self.dice.random())
+        warm = moments.warm_of(self.d.state_dir)
+        if warm is None:
+            return
+        before_at = time.time()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(warm, signal.SIGKILL)
+            self.hits["warm"] += 1
+            self._note("warm", before_at)
 
     def _in_upgrade(self) -> None:
         """While the next program is rehearsed, has just taken over, or replays."""
@@ -306,7 +331,7 @@ class Campaign:
     def _kill_keeper(self) -> bool:
         """Whether there was one, with attempts under it."""
         keeper = moments.keeper_of(self.d.state_dir)
-        if keeper is None or not watch(2.0, lambda: moments.children_of(keeper) > 0):
+        if keeper is None or not watch(2.0, lambda: moments.attempts_of(keeper) > 0):
             return False
         before_at = time.time()
         os.kill(keeper, signal.SIGKILL)
@@ -348,6 +373,7 @@ class Campaign:
             rows.append((words, str(self.hits[name]), str(self.wanted.get(name, ""))))
         rows.append(("kills", str(self.hits.total()), str(self.kills)))
         rows.append(("jobs that ran", str(self.ran), str(self.jobs_wanted)))
+        rows += [(f"daemons with start = {s!r}", str(n), "") for s, n in self.lives.items()]
         rows.append(("stopped as asked, and started", str(self.stops), ""))
         rows.append(("upgraded as asked", str(self.upgrades), ""))
         lines = [f"{a:42}{b:>7}{c:>8}" for a, b, c in rows]

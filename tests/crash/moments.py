@@ -144,8 +144,28 @@ def keeper_of(state_dir: Path) -> int | None:
     return None
 
 
-def children_of(pid: int) -> int:
-    """How many attempts a keeper has under it."""
+def warm_of(state_dir: Path) -> int | None:
+    """The pid of the process that callables are forked from."""
+    keeper = keeper_of(state_dir)
+    return next(iter(_warm_ones(_children(keeper))), None) if keeper is not None else None
+
+
+def attempts_of(keeper: int) -> int:
+    """How many it has under it."""
+    children = _children(keeper)
+    return len(children) - len(_warm_ones(children))
+
+
+def _children(pid: int) -> list[str]:
     with contextlib.suppress(OSError):
-        return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    return 0
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return []
+
+
+def _warm_ones(pids: list[str]) -> list[int]:
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path("/proc", pid, "cmdline").read_bytes().startswith(b"jobd: warm interpreter"):
+                found.append(int(pid))
+    return found

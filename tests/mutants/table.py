@@ -23,6 +23,8 @@ COMPACTION = "tests/journal/test_compaction.py"
 REPAIR = "tests/journal/test_repair.py"
 SYNC = "tests/client/test_sync.py"
 STARTS = "tests/core/test_starts.py"
+PROGRESS = "tests/child/test_progress.py"
+STOPPING = "tests/child/test_stopping.py"
 
 
 class Mutant(NamedTuple):
@@ -220,19 +222,19 @@ MUTANTS = [
         (f"{STARTS}::test_want_of_the_host_is_not_the_jobs_failure",),
     ),
     Mutant(
-        "want of the host is the job's failure", "src/jobd/keeper/attempt.py",
+        "want of the host is the job's failure", "src/jobd/keeper/starting.py",
         "    if files.no_room(exc) or",
         "    if False and",
         (f"{SETTLING}::test_want_of_descriptors_is_not_the_jobs_failure",),
     ),
     Mutant(
-        "a broken directory is the job's failure", "src/jobd/keeper/attempt.py",
+        "a broken directory is the job's failure", "src/jobd/keeper/starting.py",
         ' or probe(**message["probe"]) is not None:\n',
         ":\n",
         (f"{BROKEN_HOST}::test_a_directory_that_can_not_be_used_fails_no_job",),
     ),
     Mutant(
-        "what one job broke holds all of them", "src/jobd/keeper/attempt.py",
+        "what one job broke holds all of them", "src/jobd/keeper/starting.py",
         ' or probe(**message["probe"]) is not None:\n',
         " or True:\n",
         (f"{BROKEN_HOST}::test_what_is_in_the_way_of_one_attempt_is_its_own_failure",),
@@ -431,5 +433,36 @@ MUTANTS = [
         "            return Submittal(job.id, job.status, duplicate=True)",
         "            pass",
         ("tests/core/test_submit.py::test_asking_again_with_the_same_request_id_finds_the_same_job",),
+    ),
+    # Inside a job.
+    Mutant(
+        "the last progress may be lost", "src/jobd/current.py",
+        "            until = monotonic() + _LAST_S\n",
+        "            until = monotonic()\n",
+        (PROGRESS,),
+    ),
+    Mutant(
+        "a fork tells what its parent held back", "src/jobd/current.py",
+        "    _reports.abandoned()\n    _reports.forked()\n",
+        "",
+        (PROGRESS,),
+    ),
+    Mutant(
+        "a worker of the job's can't be terminated", "src/jobd/current.py",
+        "    _stop.forked()\n",
+        "",
+        (STOPPING,),
+    ),
+    Mutant(
+        "an obeyed signal looks like an exit", "src/jobd/child/run.py",
+        "        os.kill(os.getpid(), self.signal)\n",
+        "",
+        (STOPPING,),
+    ),
+    Mutant(
+        "top asks for the whole history", "src/jobd/cli/top/glance.py",
+        "        limit = min(running, SHOWN_MAX)\n",
+        "        limit = SHOWN_MAX\n",
+        ("tests/cli/test_top.py",),
     ),
 ]  # fmt: skip

@@ -47,7 +47,7 @@ class MemoryOutputs:
         self.growth.set()
         self.growth = asyncio.Event()
 
-    async def read(self, id, attempt, stream, *, offset, tail, limit, over):
+    async def read(self, id, attempt, stream, *, offset, tail, limit, over, again):
         if isinstance(offset, str) and not offset.isdigit():
             raise ValueError("is no offset of ours")
         text = self.written.get((id, attempt, stream), "")

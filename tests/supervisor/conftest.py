@@ -21,7 +21,7 @@ from jobd.core.allow import Admitted
 from jobd.core.commands import AttemptEnded, AttemptNeverRan, Looked, Probed
 from jobd.core.decision import Kill, Launch, Probe, Settle, Stop
 from jobd.core.job import Ending, Job, Policy, Running, Status
-from jobd.keeper import protocol, tree
+from jobd.keeper import cgroup, protocol, tree
 from jobd.supervisor.output import Outputs
 from jobd.supervisor.settings import LaunchSettings
 from jobd.supervisor.supervisor import Supervisor
@@ -207,6 +207,9 @@ class World:
             for process in alive:
                 process.signal(signal.SIGKILL)
             time.sleep(0.005)
+        groups = cgroup.find(str(self.state_dir))  # a keeper that was killed has left its own
+        if groups is not None:
+            groups.close()
         self.output.close()
 
 
@@ -216,6 +219,11 @@ class Forking(Supervisor):
     def __init__(self, world: World, **more: Any) -> None:
         super().__init__(**more)
         self.world = world
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if message["request"] == "launch":
+            message |= {"limits": message["limits"] | self.world.limits}
+        super()._send(message)
 
     def _receive(self, message: dict[str, Any]) -> None:
         if message["report"] == "warm":

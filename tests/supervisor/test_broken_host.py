@@ -12,7 +12,7 @@ from jobd.core.commands import AttemptNeverRan
 from jobd.core.decision import Launch
 from jobd.core.job import Policy
 from jobd.errors import CannotStart
-from jobd.keeper import attempt, files, protocol
+from jobd.keeper import files, protocol, starting
 from jobd.supervisor import link, supervisor
 from jobd.supervisor.launching import Places, launch_message
 
@@ -49,7 +49,7 @@ def test_whatever_a_probe_meets_too_is_the_hosts_fault(world, monkeypatch, numbe
     effect = Launch(ID, 1, "uid:0", b'{"command":["true"]}', Policy(), Admitted("/bin/true"))
     monkeypatch.setattr(os, "posix_fallocate", fails)
     with pytest.raises(files.NoRoom, match=os.strerror(number)):
-        attempt.Prepared(launch_message(effect, world.settings(), places))
+        starting.Prepared(launch_message(effect, world.settings(), places))
     assert os.listdir(places.attempts) == []
 
 

@@ -182,21 +182,21 @@ def test_the_oldest_output_goes_when_there_is_too_much(tmp_path, write):
 
 
 def test_output_from_earlier_counts(tmp_path, write):
-    old, new = write("x" * 20), write("x" * 20, "stderr", attempt=2)
+    old, new = write("x" * 20_000), write("x" * 20_000, "stderr", attempt=2)
     os.utime(old, (1, 1))
-    output = Outputs(tmp_path, total_max_bytes=30)
+    output = Outputs(tmp_path, total_max_bytes=30_000)
     asyncio.run(output.scan())
     output.close()
     assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_a_new_bound_counts_what_is_there_but_for_what_still_runs(tmp_path, write):
-    old, running, new = (write("x" * 20, attempt=n) for n in (1, 2, 3))
+    old, running, new = (write("x" * 20_000, attempt=n) for n in (1, 2, 3))
     os.utime(old, (2, 2))
     os.utime(running, (1, 1))
     output = Outputs(tmp_path)
     asyncio.run(output.scan())  # without a bound, nothing is counted
-    output.total_max_bytes = 30
+    output.total_max_bytes = 30_000
     asyncio.run(output.scan(lambda: [(ID, 2)]))
     output.close()
     assert (old.exists(), running.exists(), new.exists()) == (False, True, True)

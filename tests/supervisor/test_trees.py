@@ -1,10 +1,15 @@
 """An attempt is over when its whole tree is gone, wherever its processes went."""
 
+import os
+import signal
 import sys
 
 import pytest
 
-from jobd.keeper import tree
+from jobd.keeper import cgroup, protocol, tree
+
+GROUPS = cgroup.find(f"/tests-{os.getpid()}") is not None
+no_groups_here = pytest.mark.skipif(not GROUPS, reason="no control groups may be made here")
 
 ESCAPES = {
     "in the background": "sleep 600 & echo $! > {pid}",
@@ -13,6 +18,17 @@ ESCAPES = {
     "with an environment of its own": "env -i setsid sh -c 'echo $$ > {pid}; exec sleep 600' &",
     "deaf": "(trap '' TERM HUP INT; echo ready; sleep 600) & echo $! > {pid}",
 }
+
+
+@pytest.fixture(
+    params=[pytest.param("on", marks=no_groups_here), "off"],
+    ids=["group", "no_group"],
+    autouse=True,
+)
+def groups(request, monkeypatch):
+    """Both ways to know who belongs to an attempt."""
+    monkeypatch.setenv(protocol.CGROUPS, request.param)
+    return request.param
 
 
 def _escape(world, how):
@@ -133,3 +149,86 @@ def test_a_fork_storm_is_ended(scene):
         assert not [p for p in marked if p.living]
 
     scene(act)
+
+
+@pytest.mark.parametrize("ends", ["stop", "kill"])
+@pytest.mark.parametrize("how", ESCAPES.values(), ids=ESCAPES)
+def test_a_deaf_one_that_forked_twice_and_left_is_gone_after_a_timeout_and_a_cancel(
+    scene, how, ends
+):
+    """As the engine does it: a stop, and when the grace is over a kill; or the kill at once."""
+
+    async def act(world):
+        script, pid_file = _escape(world, how.replace("exec sleep", "trap '' TERM; sleep"))
+        id = world.launch("sh", "-c", f"trap '' TERM\n{script}\nwhile :; do sleep 600; done")
+        await world.until(lambda: pid_file.exists() and pid_file.read_text())
+        if ends == "stop":
+            world.stop(id)
+        world.kill(id)
+        assert (await world.ending()).signal == "SIGKILL"
+        assert not _living(int(pid_file.read_text()))
+
+    scene(act)
+
+
+def test_who_may_be_left_over_is_told_by_pid_and_ends_with_the_last(scene, groups, caplog):
+    """Without a group, one that left session and environment behind could be either's."""
+
+    async def act(world):
+        world.launch("sleep", "600", id="bystander")
+        await world.pid("bystander")
+        script, pid_file = _escape(world, ESCAPES["with an environment of its own"])
+        world.launch("sh", "-c", script)
+        ending = await world.ending()
+        pid = int(pid_file.read_text())
+        told = f"pids={pid}" in caplog.text
+        assert (ending.kind, _living(pid), told) == ("completed", groups == "off", groups == "off")
+        world.kill("bystander")
+        await world.ending("bystander")
+        assert not _living(pid)
+
+    scene(act)
+
+
+@no_groups_here
+def test_nothing_of_the_groups_is_left(run, world, monkeypatch):
+    monkeypatch.setenv(protocol.CGROUPS, "on")
+    home = cgroup.find(str(world.state_dir)).home
+
+    async def act():
+        await world.supervisor.start([])
+        for id in ("job0000000000001", "job0000000000002"):
+            world.launch("sh", "-c", "sleep 600 & sleep 600", id=id)
+            await world.pid(id)
+        assert sorted(e.name for e in os.scandir(home) if e.is_dir()) == [
+            "job0000000000001-1", "job0000000000002-1",
+        ]  # fmt: skip
+        for id in ("job0000000000001", "job0000000000002"):
+            world.kill(id)
+            await world.ending(id)
+            world.settle(id)
+        await world.supervisor.aclose(leave=True)
+        assert not os.path.exists(home)
+
+    run(act())
+
+
+@no_groups_here
+def test_members_are_known_by_their_group_when_the_keeper_was_killed(run, world, monkeypatch):
+    """Not even an environment and a session of its own hide them from the next one."""
+    monkeypatch.setenv(protocol.CGROUPS, "on")
+
+    async def act():
+        await world.supervisor.start([])
+        world.launch("sleep", "600", id="bystander")
+        script, pid_file = _escape(world, ESCAPES["with an environment of its own"])
+        world.launch("sh", "-c", f"{script}\nsleep 600")
+        await world.pid()
+        await world.until(lambda: pid_file.exists() and pid_file.read_text())
+        os.kill(world.keeper_pid(), signal.SIGKILL)
+        assert (await world.ending()).kind == "interrupted"
+        assert not _living(int(pid_file.read_text()))
+        await world.ending("bystander")
+        await world.supervisor.aclose(leave=False)
+
+    run(act())

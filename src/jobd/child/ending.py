@@ -1,10 +1,13 @@
-"""An exception as the result tells it: class names, message and traceback, each bounded."""
+"""An exception as the result tells it: class names, message and traceback, each bounded, and
+what the job asks for by it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+
+from . import standin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +21,21 @@ _GAP = "\n… cut …\n"
 
 
 def described(exc: BaseException) -> dict[str, Any]:
+    wish = _wish(exc)
     return {
         "type": class_name(type(exc)),
         "mro": [class_name(c) for c in type(exc).__mro__ if c is not object][:MRO_MAX],
         "message": excerpt(_message(exc), MESSAGE_MAX),
         "traceback": excerpt(_traceback(exc), TRACEBACK_MAX),
+        **({} if wish is None else {"wish": wish}),
     }
+
+
+def obeyed(exc: BaseException) -> int | None:
+    """The signal that told the job to stop, if that is what it ends for."""
+    if _is_jobds(exc, "Cancelled"):
+        return getattr(exc, "signal", None)
+    return None
 
 
 def show(exc: BaseException) -> None:
@@ -46,6 +58,19 @@ def excerpt(text: str, limit: int) -> str:
     half = (limit - len(_GAP.encode("utf-8"))) // 2
     head, tail = content[:half], content[-half:]
     return head.decode("utf-8", "ignore") + _GAP + tail.decode("utf-8", "ignore")
+
+
+def _wish(exc: BaseException) -> dict[str, Any] | None:
+    """What the job asks for by what it raised."""
+    if _is_jobds(exc, "Retry"):
+        return {"retry": getattr(exc, "after", None)}
+    return {"fail": True} if _is_jobds(exc, "Fail") else None
+
+
+def _is_jobds(exc: BaseException, name: str) -> bool:
+    """Whether it is of that class, by whichever way the job has got it."""
+    kind = getattr(standin.jobd_inside(), name, None)
+    return isinstance(kind, type) and isinstance(exc, kind)
 
 
 def _message(exc: BaseException) -> str:

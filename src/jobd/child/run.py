@@ -6,12 +6,14 @@ here is not the job's fault and would end as an exception of this file, on stder
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
 import sys
 
 from . import leaving, standin, target
-from .ending import described, excerpt, show
+from .ending import described, excerpt, obeyed, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,14 +37,39 @@ def run(directory: str) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a TextIO has none
     process = os.getpid()
-    code, result = _outcome(call)
+    last_act = _LastAct()
+    code, result = _outcome(call, last_act)
     if result is not None and os.getpid() == process:  # else a fork of the job's came back here
         _write(directory, result)
     leaving.note(code)
     sys.exit(code)
 
 
-def _outcome(call: dict[str, Any]) -> tuple[int, bytes | None]:
+class _LastAct:
+    """Ends the process by the signal that its job obeyed, when all else is done.
+
+    So nobody takes the end for one of the job's own: it is what it would have been, had the job
+    not asked to hear of the signal.  Made before the job's code runs, since what is registered
+    first is called last.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        atexit.register(self._act)
+
+    def _act(self) -> None:
+        if self.signal is None:
+            return
+        import signal
+
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                stream.flush()
+        signal.signal(self.signal, signal.SIG_DFL)
+        os.kill(os.getpid(), self.signal)
+
+
+def _outcome(call: dict[str, Any], last_act: _LastAct) -> tuple[int, bytes | None]:
     """The exit code, and what to leave as the result."""
     try:
         value = target.call(call)
@@ -53,6 +80,9 @@ def _outcome(call: dict[str, Any]) -> tuple[int, bytes | None]:
     except SystemExit as exc:
         return _asked_to_exit(exc.code)
     except BaseException as exc:  # noqa: BLE001 whatever a job raises is its outcome
+        last_act.signal = obeyed(exc)
+        if last_act.signal is not None:
+            return 128 + last_act.signal, None
         show(exc)
         return 1, _dumped({"exception": described(exc)})
 

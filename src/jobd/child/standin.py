@@ -1,4 +1,4 @@
-"""Lends the job a module `jobd` where its interpreter has none."""
+"""Lends the job a module `jobd` where its interpreter has none, and knows which one it has."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ class _LastResort:
         from importlib.util import spec_from_file_location
 
         return spec_from_file_location(name, _CURRENT)
+
+
+def jobd_inside() -> Any:
+    """The module that has `Retry` and its like in this process; None: nobody has asked for it."""
+    installed = sys.modules.get("jobd.current")
+    if installed is not None:
+        return installed
+    lent = sys.modules.get("jobd")
+    # A job's own module of that name has nothing to do with it.
+    return lent if getattr(lent, "__file__", None) == _CURRENT else None
 
 
 def lend_jobd() -> None:

@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 
-from . import begun, leaving, place, standin
+from . import begun, leaving, standin
+from . import place as places
 from .ending import class_name, excerpt, show
 
 assert sys.platform != "win32"
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 PACKET_MAX = 256 * 1024
 OUTPUTS = 2  # descriptors that come with each request
-OOM_SCORE_ADJ = b"500"  # its jobs', too: the kernel takes them before the daemon
 
 
 class Refused(Exception):
@@ -42,7 +42,7 @@ def serve(number: int) -> str:
     channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, number)
     runtime = json.loads(channel.recv(PACKET_MAX))
     try:
-        own = _own_place()
+        place = _place()
         warnings = _prepare(runtime, number)
     except Refused as exc:
         channel.send(json.dumps({"refused": str(exc)}).encode())
@@ -56,7 +56,7 @@ def serve(number: int) -> str:
         [(_, _, passed)] = ancillary
         outputs = [int.from_bytes(passed[n : n + 4], sys.byteorder) for n in (0, 4)]
         if _is_forked(channel, packet):
-            return begun.begin(channel, packet, outputs, own)
+            return begun.begin(channel, packet, outputs, place)
         for fd in outputs:
             os.close(fd)
 
@@ -89,13 +89,13 @@ def _lack(channel: _socket.socket, packet: bytes, exc: OSError) -> None:
 # Before the first fork: whatever all processes can share.
 
 
-def _own_place() -> place.Place:
+def _place() -> places.Place:
     try:
-        own = place.Place()
-        own.write(b"jobd: warm interpreter", b"")
+        place = places.Place()
+        place.write(b"jobd: warm interpreter", b"")
     except (OSError, LookupError) as exc:
         raise Refused(f"a forked process could not be told apart: {exc}") from None
-    return own
+    return place
 
 
 def _prepare(runtime: dict[str, Any], number: int) -> list[str]:
@@ -104,7 +104,6 @@ def _prepare(runtime: dict[str, Any], number: int) -> list[str]:
         del os.environ[name]  # they are the interpreter's; preloaded code is in no job
     os.umask(0o022)
     leaving.arrange()
-    _fall_first()
     _preload(runtime["path"], runtime["preload"])
     _refuse_threads()
     warnings = [*_native_threads(), *_descriptors(number)]
@@ -117,15 +116,6 @@ def _prepare(runtime: dict[str, Any], number: int) -> list[str]:
     gc.freeze()
     gc.disable()
     return warnings
-
-
-def _fall_first() -> None:
-    try:
-        with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
-            if int(file.read()) < int(OOM_SCORE_ADJ):
-                file.write(OOM_SCORE_ADJ)
-    except OSError as exc:  # the kernel chooses by size, then
-        sys.stderr.write(f"oom_score_adj: {exc}\n")
 
 
 def _preload(path: Sequence[str], names: Sequence[str]) -> None:
@@ -161,8 +151,8 @@ def _native_threads() -> list[str]:
     count = len(os.listdir("/proc/self/task")) - 1
     if not count:
         return []
-    left = f"preloaded modules left {count} native thread(s) running (a library's own)"
-    return [f"{left}; no job has them: the library must start them again after a fork"]
+    told = f"preloaded modules left {count} native thread(s) running (a library's own)"
+    return [f"{told}; no job has them: the library must start them again after a fork"]
 
 
 def _descriptors(number: int) -> list[str]:

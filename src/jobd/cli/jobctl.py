@@ -56,6 +56,8 @@ VERBS = {
     "remove": ("steering", "forget jobs that have ended, and their output"),
     "events": ("looking", "what happens, as it happens"),
     "stats": ("looking", "how many jobs, how fast"),
+    "top": ("top", "what runs now: its cost, its progress, its last words"),
+    "progress": ("steering", "from inside a job: how much of it is done"),
     "ping": ("steering", "whether the daemon is there, and which"),
     "reload": ("steering", "have the daemon read its config again"),
     "drain": ("steering", "start nothing more, wait for what runs; --off ends it"),
@@ -65,7 +67,7 @@ VERBS = {
     "disallow": ("allowing", "no longer"),
 }
 LATER = (
-    "why", "update", "pause", "resume", "schedules", "top", "progress", "doctor", "dashboard",
+    "why", "update", "pause", "resume", "schedules", "doctor", "dashboard",
 )  # fmt: skip
 OVERVIEW = "overview"
 

@@ -79,6 +79,11 @@ def list_(asked: Asked) -> int:
     return 0
 
 
+def running_jobs(client: Client) -> dict[str, Any]:
+    """As the protocol's `list` tells all that run."""
+    return _list(client, {"status": "running"}, None)
+
+
 def _list(
     client: Client, wanted: Mapping[str, Any], limit: int | None, cursor: str | None = None
 ) -> dict[str, Any]:
@@ -186,6 +191,7 @@ def _show(job: Mapping[str, Any]) -> None:
         "started": wording.local(job["started_at"]),
         "finished": wording.local(job["finished_at"]),
         "now": wording.when(job),
+        "progress": wording.progress(job),
         "attempts": f"{job['attempt']}, retries left {job['retries_left']}",
         "result": "" if job["result"] is None else wording.one_line_json(job["result"]),
         "failure": wording.ending(job),

@@ -10,7 +10,7 @@ from jobd.client.calls import said
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, TextIO
 
     from jobd.client.sync import Client
 
@@ -34,18 +34,25 @@ def logs(asked: Asked) -> int:
     if asked.follow:
         for chunk in client.follow(asked.id, streams=(stream,), **wanted):
             if not asked.tell(chunk):
-                _write(chunk["data"])
+                show(chunk)
         return 0
     pieces = _pieces(client, {"id": asked.id, "stream": stream, **wanted})
     if asked.json:
         print_json(_joined(pieces))
         return 0
     for piece in pieces:
-        if piece["skipped"]:
-            sys.stdout.flush()
-            note(f"{piece['skipped']} bytes are not kept")
-        _write(piece["data"])
+        show(piece)
     return 0
+
+
+def show(piece: dict[str, Any], out: TextIO | None = None) -> None:
+    """Where bytes were left out, standard error says so; the output itself stays the job's."""
+    out = out or sys.stdout
+    out.flush()
+    if piece["skipped"]:
+        note(f"… {piece['skipped']:,} bytes of the output are not kept …")
+    out.buffer.write(piece["data"].encode())
+    out.buffer.flush()
 
 
 def _pieces(client: Client, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -53,7 +60,7 @@ def _pieces(client: Client, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
     while True:
         piece = client.call("logs", wanted)
         yield piece
-        if piece["eof"] or not piece["data"]:
+        if piece["eof"] or not (piece["data"] or piece["skipped"]):
             return
         wanted = {**wanted, "attempt": piece["attempt"], "offset": piece["offset"]}
         wanted.pop("tail", None)
@@ -68,11 +75,6 @@ def _joined(pieces: Iterator[dict[str, Any]]) -> dict[str, Any]:
         "skipped": sum(piece["skipped"] for piece in told),
         "lossy": any(piece["lossy"] for piece in told),
     }
-
-
-def _write(text: str) -> None:
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
 
 
 VERBS = {"logs": (logs_options, logs)}

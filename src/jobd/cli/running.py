@@ -9,6 +9,7 @@ import threading
 
 from jobd.cli.arguments import EXIT_OF_RUN, EXIT_TIMEOUT, Asked, Parser, note
 from jobd.cli.fields import field_options, submission_of
+from jobd.cli.output import show
 from jobd.cli.submitting import handed_in
 from jobd.errors import Conflict, JobdError
 
@@ -63,10 +64,7 @@ def run(asked: Asked) -> int:
 def _show(client: Client, id: str) -> None:
     """Each stream where the job wrote it, until it has ended."""
     for chunk in client.follow(id):
-        out = sys.stderr if chunk["stream"] == "stderr" else sys.stdout
-        out.flush()
-        out.buffer.write(chunk["data"].encode())
-        out.buffer.flush()
+        show(chunk, sys.stderr if chunk["stream"] == "stderr" else sys.stdout)
 
 
 def code_of(document: dict[str, Any]) -> int:

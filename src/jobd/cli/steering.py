@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 
-from jobd.cli.arguments import EXIT_TIMEOUT, Asked, Parser, duration, ids, no_options, note
+from jobd.cli.arguments import (
+    EXIT_TIMEOUT,
+    Asked,
+    Parser,
+    UsageError,
+    duration,
+    ids,
+    no_options,
+    note,
+    worded,
+)
 from jobd.cli.several import for_each
 from jobd.client.connection import LATE_S, Connection
 from jobd.client.patience import Patience
@@ -37,6 +48,34 @@ def retry(asked: Asked) -> int:
 
 def remove(asked: Asked) -> int:
     return for_each(asked, "remove", lambda _: None)
+
+
+def progress_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("fraction", metavar="FRACTION", type=worded(parse_fraction), help="0.4, or 40%%")
+    add("message", metavar="MESSAGE", nargs="?", help="what is being done, for people to read")
+    add("--id", metavar="ID", help="of the job; else $JOBD_JOB_ID, which is set inside it")
+
+
+def progress(asked: Asked) -> int:
+    id = asked.id or os.environ.get("JOBD_JOB_ID")
+    if not id:
+        raise UsageError("of which job?  JOBD_JOB_ID is set inside one; else --id")
+    asked.client().progress(id, asked.fraction, asked.message)
+    asked.tell({})
+    return 0
+
+
+def parse_fraction(text: str) -> float:
+    """`0.4` or `40%`"""
+    digits = text.removesuffix("%")
+    try:
+        number = float(digits) / (1 if digits == text else 100)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError(f"{text[:40]!r} is neither a number from 0 to 1 nor a percentage")
+    return number
 
 
 def ping(asked: Asked) -> int:
@@ -142,6 +181,7 @@ VERBS = {
     "cancel": (cancel_options, cancel),
     "retry": (retry_options, retry),
     "remove": (ids, remove),
+    "progress": (progress_options, progress),
     "ping": (no_options, ping),
     "reload": (no_options, reload),
     "drain": (drain_options, drain),

@@ -75,6 +75,20 @@ def ending(job: Mapping[str, Any]) -> str:
     return printable(f"{failure['kind']}: {failure['message']}") if failure else ""
 
 
+def percent(fraction: float) -> str:
+    """100 % is said of what is done, and not before."""
+    return f"{int(fraction * 100 + 1e-9)}%"
+
+
+def progress(job: Mapping[str, Any]) -> str:
+    """`40%, page 2 of 5`"""
+    told = job.get("progress")
+    if not told:
+        return ""
+    message = f", {printable(told['message'])}" if told.get("message") else ""
+    return f"{percent(told['fraction'])}{message}"
+
+
 def size(count: float) -> str:
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:

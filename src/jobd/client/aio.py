@@ -104,6 +104,13 @@ class AsyncClient:
     async def remove(self, id: str) -> None:
         await self.call("remove", {"id": id})
 
+    async def progress(self, id: str, fraction: float, message: str | None = None) -> None:
+        """Of a running job: how much of it is done, from 0 to 1, and what is being done.
+
+        A job in Python tells its own by `current_job.progress`.
+        """
+        await self._ask("progress", id=id, fraction=fraction, message=message)
+
     async def wait(
         self,
         ids: Sequence[str],
@@ -124,7 +131,7 @@ class AsyncClient:
     async def follow(
         self, id: str, *, streams: Sequence[str] = ("stdout", "stderr"), **wanted: Any
     ) -> AsyncIterator[dict[str, Any]]:
-        """`{attempt, stream, data, offset}` as it is written, until the job is final."""
+        """`{attempt, stream, data, offset, skipped}` as it is written, until the job is final."""
         following = Following(id, tuple(streams), calls.said(wanted))
         patience = Patience()
         while not following.over:

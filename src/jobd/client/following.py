@@ -54,7 +54,7 @@ class Following:
         self._asked[request] = self._open[params["stream"]]
 
     def chunk(self, message: Reply | Note) -> dict[str, Any] | None:
-        """`{attempt, stream, data, offset}`, or None; raises the refusal that came instead."""
+        """`{attempt, stream, data, offset, skipped}`, or None; raises a refusal that came."""
         if isinstance(message, Note):
             stream = self._asked.get(message.params["subscription"])
             return stream.progress(message.params) if stream else None
@@ -100,11 +100,12 @@ class _Stream:
 
     def progress(self, said: dict[str, Any]) -> dict[str, Any] | None:
         attempt = said["attempt"]
-        if not said["data"] or attempt <= (self._told_attempt or 0):
+        skipped = said.get("skipped", 0)
+        if not (said["data"] or skipped) or attempt <= (self._told_attempt or 0):
             return None
         self._where = {"attempt": attempt, "offset": said["offset"]}
         return {"attempt": attempt, "stream": self.name, "data": said["data"],
-                "offset": said["offset"]}  # fmt: skip
+                "offset": said["offset"], "skipped": skipped}  # fmt: skip
 
     def ends(self) -> bool:
         """Whether what was asked is over for good; else there may be another attempt."""

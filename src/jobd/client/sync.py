@@ -129,6 +129,13 @@ class Client:
     def remove(self, id: str) -> None:
         self.call("remove", {"id": id})
 
+    def progress(self, id: str, fraction: float, message: str | None = None) -> None:
+        """Of a running job: how much of it is done, from 0 to 1, and what is being done.
+
+        A job in Python tells its own by `current_job.progress`.
+        """
+        self._ask("progress", id=id, fraction=fraction, message=message)
+
     def wait(
         self, ids: Sequence[str], timeout: float | None = None, *, any: bool = False
     ) -> dict[str, Any]:
@@ -145,7 +152,7 @@ class Client:
     def follow(
         self, id: str, *, streams: Sequence[str] = ("stdout", "stderr"), **wanted: Any
     ) -> Iterator[dict[str, Any]]:
-        """`{attempt, stream, data, offset}` as it is written, until the job is final."""
+        """`{attempt, stream, data, offset, skipped}` as it is written, until the job is final."""
         following = Following(id, tuple(streams), calls.said(wanted))
         patience = Patience()
         while not following.over:

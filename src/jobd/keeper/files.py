@@ -131,9 +131,10 @@ def _remove(path: str) -> None:
     os.rmdir(path)
 
 
-def size(path: str) -> int:
+def disk_bytes(path: str) -> int:
+    """What the file takes on the disk, holes not counted; of a link, nothing that it leads to."""
     try:
-        return os.stat(path).st_size
+        return os.lstat(path).st_blocks * 512
     except OSError:
         return 0  # removed meanwhile
 

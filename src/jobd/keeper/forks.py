@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobd.keeper.attempt import Prepared
     from jobd.keeper.protocol import Message
+    from jobd.keeper.starting import Prepared
 
     # The pid; why there is no process; or None: it is to be exec'd.
     Answer = tuple[warm.Asked, int | Exception | None]

@@ -11,94 +11,88 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import sys
-from collections import deque
 
-from jobd.keeper import attempt as attempts
-from jobd.keeper import files, forks, posix, tree
-from jobd.keeper.protocol import VERSION, Garbled, Lines, encode
+from jobd.keeper import cgroup, files, forks, limits, line, members, outputs, posix, starting, tree
+from jobd.keeper.complaints import complain
+from jobd.keeper.protocol import KEEPER, VERSION
 from jobd.keeper.results import read_result
 
 assert sys.platform != "win32"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jobd.keeper.attempt import Attempt, Prepared
+    import socket
+
+    from jobd.keeper.attempt import Attempt
     from jobd.keeper.protocol import Message
+    from jobd.keeper.starting import Prepared
 
 REQUESTS_A_TURN = 8  # so that deaths are seen to while many launches wait
-CHUNK = 64 * 1024
 LOOK_AGAIN_MS = 1000
 
 
 class Keeper:
     def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
-        listener.setblocking(False)
-        self._daemon: socket.socket | None = None
-        self._lines = Lines()
-        self._requests: deque[Message] = deque()
-        self._unsent = bytearray()
+        self._line = line.Line(listener)
         self._attempts: dict[tuple[str, int], Attempt] = {}
-        self._forks = forks.Forks(self._report)
-        # The same, by pid.
-        self._mains = attempts.Mains(self._forks.pids, self._forks.waiting)
+        self._forks = forks.Forks(self._line.report)
+        self._mains = members.Mains(self._forks.pids, self._forks.waiting)
         self._lingering: dict[int, Attempt] = {}  # of these, whose main process has ended
         self._blind = False  # somebody could not be seen, and is to be looked for again
+        self._meters = limits.Meters()
+        self._groups = cgroup.find(os.environ.get(KEEPER, ""))
+        self._outputs = outputs.Outputs(complain)
         self._woken = _wake_on_child()
 
     def run(self) -> None:
         """Returns when there is nobody left to serve."""
         while True:
             ready = self._wait()
+            self._outputs.look(ready)
             if self._woken in ready or self._blind:
                 self._see_to_deaths(woken=self._woken in ready)
             self._see_to_forks()
-            if self._daemon is not None and self._daemon.fileno() in ready:
-                self._receive(self._daemon)
-            for _ in range(min(REQUESTS_A_TURN, len(self._requests))):
-                self._serve_or_part(self._requests.popleft())
-            self._send()
-            if self._daemon is not None or self._requests:
+            self._measure()
+            self._line.receive(ready)
+            requests = self._line.requests
+            for _ in range(min(REQUESTS_A_TURN, len(requests))):
+                self._serve_or_part(requests.popleft())
+            self._line.send()
+            if self._line.stands or requests:
                 continue
             # Only now that the last one was seen to go: there is one daemon at a time, and a
             # second one waits in the listener's queue.
-            if not self._accept() and not self._attempts and not self._forks.waiting:
+            if self._line.accept():
+                self._greet()
+            elif not self._attempts and not self._forks.waiting:
                 self._forks.close()
+                if self._groups is not None:
+                    self._groups.close()
                 return
 
     def _wait(self) -> set[int]:
         """The descriptors that something can be done with."""
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
-        if self._daemon is None:
-            poll.register(self._listener, select.POLLIN)
-        else:
-            writing = select.POLLOUT if self._unsent else 0
-            poll.register(self._daemon, select.POLLIN | writing)
+        self._line.register(poll)
         for fd in self._forks.fds():
             poll.register(fd, select.POLLIN)
-        # Who could not be seen is looked for again: no death need come.
-        wait_ms = 0 if self._requests else LOOK_AGAIN_MS if self._blind else None
-        due_ms = self._forks.wait_ms()
-        if due_ms is not None:
-            wait_ms = due_ms if wait_ms is None else min(wait_ms, due_ms)
-        return {fd for fd, _ in poll.poll(wait_ms)}
+        return {fd for fd, _ in poll.poll(self._outputs.register(poll, self._wait_ms()))}
 
-    # The daemon.
+    def _wait_ms(self) -> int | None:
+        """Until something is to be done by itself; None: nothing is."""
+        if self._line.requests:
+            return 0
+        waits = [self._forks.wait_ms(), self._meters.wait_ms()]
+        if self._blind:  # who could not be seen is looked for again: no death need come
+            waits.append(LOOK_AGAIN_MS)
+        return min((wait for wait in waits if wait is not None), default=None)
 
-    def _accept(self) -> bool:
-        try:
-            peer, _ = self._listener.accept()
-        except BlockingIOError:
-            return False
-        if not _may_command(peer):
-            peer.close()
-            return False
-        peer.setblocking(False)
-        self._daemon, self._lines, self._unsent = peer, Lines(), bytearray()
-        self._report({
+    # Requests.
+
+    def _greet(self) -> None:
+        self._line.report({
             "report": "hello", "protocol": VERSION, "pid": os.getpid(),
             "attempts": [
                 {"id": a.id, "attempt": a.number, "pid": a.pid, "started_at": a.started_at}
@@ -108,56 +102,16 @@ class Keeper:
                 for id, attempt in self._forks.waiting
             ],
         })  # fmt: skip
-        self._send()
-        return True
-
-    def _receive(self, daemon: socket.socket) -> None:
-        try:
-            chunk = daemon.recv(CHUNK)
-            self._requests += self._lines.feed(chunk)
-        except BlockingIOError:
-            return
-        except Garbled as exc:
-            _complain(f"the daemon sent {exc}; its connection is closed")
-            chunk = b""
-        except ConnectionError:
-            chunk = b""
-        if not chunk:
-            self._part()
-
-    def _send(self) -> None:
-        if self._daemon is None or not self._unsent:
-            return
-        try:
-            sent = self._daemon.send(self._unsent)
-        except BlockingIOError:
-            return
-        except OSError:  # it went while it was told something; the outcome files know it
-            self._part()
-            return
-        del self._unsent[:sent]
-
-    def _part(self) -> None:
-        """What was asked for is still done; what can't be told is in the outcome files."""
-        if self._daemon is not None:
-            self._daemon.close()
-            self._daemon = None
-            self._unsent.clear()
-
-    def _report(self, message: Message) -> None:
-        if self._daemon is not None:
-            self._unsent += encode(message)
-
-    # Requests.
+        self._line.send()
 
     def _serve_or_part(self, request: Message) -> None:
         try:
             self._serve(request)
         except (KeyError, TypeError, AttributeError) as exc:
             # A daemon's bug must not cost the jobs their keeper.
-            _complain(f"not understood, {exc!r}: {sorted(request)}")
-            self._requests.clear()
-            self._part()
+            complain(f"not understood, {exc!r}: {sorted(request)}")
+            self._line.requests.clear()
+            self._line.part()
 
     def _serve(self, request: Message) -> None:
         what = request.get("request")
@@ -167,11 +121,13 @@ class Keeper:
             self._launch(request)
         elif what == "settle":
             files.discard(request["directory"])
+            if self._groups is not None:
+                self._groups.discard(os.path.basename(request["directory"]))
         elif what == "probe":
-            why = attempts.probe(request["directory"], request["output"])
-            self._report({"report": "probed", "why": why})
+            why = starting.probe(request["directory"], request["output"])
+            self._line.report({"report": "probed", "why": why})
         elif what == "ping":
-            self._report({"report": "pong"})
+            self._line.report({"report": "pong"})
         elif what == "warm":
             self._forks.have(request["runtime"])
         elif key in self._forks.waiting:
@@ -191,11 +147,11 @@ class Keeper:
         try:
             running.signal(number, self._mains)
         except OSError as exc:
-            _complain(f"not all processes of {running.id} could be signalled: {exc}")
+            complain(f"not all processes of {running.id} could be signalled: {exc}")
 
     def _launch(self, request: Message) -> None:
         try:
-            prepared = attempts.Prepared(request)
+            prepared = starting.Prepared(request, self._groups)
         except (files.Taken, files.NoRoom, posix.SpawnFailed) as exc:
             self._refuse(request, exc)
         else:
@@ -208,25 +164,29 @@ class Keeper:
         except (files.NoRoom, posix.SpawnFailed) as exc:
             self._refuse(prepared.message, exc)
         else:
-            self._begin(attempt)
+            self._begin(prepared, attempt)
         finally:
             prepared.close()
 
-    def _begin(self, attempt: Attempt) -> None:
+    def _begin(self, prepared: Prepared, attempt: Attempt) -> None:
+        self._outputs.begin(prepared.message, attempt.pid, prepared.outputs)
         self._attempts[attempt.key] = self._mains[attempt.pid] = attempt
-        self._report({
+        self._meters.add(attempt)
+        self._line.report({
             "report": "launched", "id": attempt.id, "attempt": attempt.number,
             "pid": attempt.pid, "started_at": attempt.started_at,
         })  # fmt: skip
 
     def _refuse(self, request: Message, why: Exception) -> None:
+        if isinstance(why, OSError):
+            why = starting.refusal(request, why)
         name = {"id": request["id"], "attempt": request["attempt"]}
         if isinstance(why, files.Taken):
-            self._report({"report": "taken", **name})
+            self._line.report({"report": "taken", **name})
         elif isinstance(why, posix.SpawnFailed):
-            self._conclude(request["directory"], attempts.failed(request, why), None)
+            self._conclude(request["directory"], starting.failed(request, why), None)
         else:
-            self._report({"report": "no_room", "why": str(why), **name})
+            self._line.report({"report": "no_room", "why": str(why), **name})
 
     def _see_to_forks(self) -> None:
         for asked, answer in self._forks.answers():
@@ -234,13 +194,21 @@ class Keeper:
             if answer is None:
                 self._spawn(prepared)
             elif isinstance(answer, int):
-                self._begin(prepared.begun(answer))
+                self._begin(prepared, prepared.begun(answer))
                 prepared.close()
             else:
-                self._refuse(prepared.message, _translated(prepared.message, answer))
+                self._refuse(prepared.message, answer)
                 prepared.close()
             for request in asked.requests:  # what came while it was launched
                 self._serve_or_part(request)
+
+    # Limits.
+
+    def _measure(self) -> None:
+        """Whoever goes beyond its limits is killed, and its outcome says why."""
+        for attempt in self._meters.beyond(self._mains):
+            attempt.killed = True
+            self._signal(attempt, signal.SIGKILL)
 
     # Deaths.
 
@@ -248,6 +216,8 @@ class Keeper:
         """Every child that has ended is reaped, except the main process of a tree that lives."""
         if woken:
             os.read(self._woken, 4096)
+            if self._groups is not None:
+                self._groups.discard_left()
         self._blind = False
         while True:
             for lingering in list(self._lingering.values()):
@@ -307,18 +277,19 @@ class Keeper:
         except OSError as exc:
             self._miss(attempt, exc)
             return
-        outcome = attempt.reap()
+        self._outputs.end(attempt.key)
+        outcome = attempt.reap(self._mains)
         del self._attempts[attempt.key], self._mains[attempt.pid]
         self._lingering.pop(attempt.pid, None)
+        self._meters.drop(attempt)
         self._conclude(attempt.directory, outcome, result)
 
     def _lives_on(self, attempt: Attempt) -> bool:
         """Whether there is more than its main process; that is killed, unless it has its grace."""
         try:
             survivors = attempt.survivors(self._mains)
-            if attempt.killed or not attempt.stopping:
-                for process in survivors:
-                    process.signal(signal.SIGKILL)
+            if survivors and (attempt.killed or not attempt.stopping):
+                attempt.signal(signal.SIGKILL, self._mains)
         except OSError as exc:
             self._miss(attempt, exc)
             return True
@@ -327,7 +298,7 @@ class Keeper:
     def _miss(self, attempt: Attempt, why: OSError) -> None:
         """Descriptors or memory lack.  What can't be seen is not gone: it is looked for again."""
         if not self._blind:
-            _complain(f"attempt {attempt.number} of {attempt.id} can't be seen: {why}")
+            complain(f"attempt {attempt.number} of {attempt.id} can't be seen: {why}")
         self._blind = True
         self._lingering[attempt.pid] = attempt
 
@@ -336,8 +307,8 @@ class Keeper:
         try:
             files.conclude(directory, outcome)
         except OSError as exc:  # not for want of room: somebody took the directory away
-            _complain(f"an outcome can't be kept: {exc}")
-        self._report({"report": "ended", "outcome": outcome, "result": result})
+            complain(f"an outcome can't be kept: {exc}")
+        self._line.report({"report": "ended", "outcome": outcome, "result": result})
 
 
 def _wake_on_child() -> int:
@@ -353,26 +324,8 @@ def _wake_on_child() -> int:
     return readable
 
 
-def _translated(request: Message, failure: Exception) -> Exception:
-    return attempts.refusal(request, failure) if isinstance(failure, OSError) else failure
-
-
 def _has_ended(pid: int) -> bool:
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:  # just forked: not ours before the one in between has ended
         return False
-
-
-def _may_command(peer: socket.socket) -> bool:
-    """The same user only (the directory is 0700, but a mode can be changed)."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int.from_bytes(credentials[4:8], sys.byteorder) in (0, os.getuid())
-
-
-def _complain(text: str) -> None:
-    """In vain where the log can't be written: no job is to lose its keeper for that."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"jobd keeper {os.getpid()}: {text}\n".encode(errors="backslashreplace"))

@@ -26,6 +26,7 @@ def main(step: str, listener: str) -> None:
     from jobd.keeper.keeper import Keeper
 
     os.chdir("/")
+    os.umask(0o022)  # the jobs' too, whatever the daemon was started with
     inherited = socket.socket(fileno=int(listener))
     inherited.set_inheritable(False)
     Keeper(inherited).run()

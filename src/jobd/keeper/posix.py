@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -10,8 +11,14 @@ import sys
 
 assert sys.platform != "win32"
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
+OOM_SCORE_MORE = 200  # thousandths of the machine's memory, as if the job had so much more
+OOM_SCORE_MAX = 1000
 
 
 class SpawnFailed(Exception):
@@ -25,7 +32,7 @@ class SpawnFailed(Exception):
 
 def spawn(
     program: str, argv: list[str], env: dict[str, str], *, cwd: str, stdout: int, stderr: int,
-    passed: tuple[int, ...] = (),
+    passed: tuple[int, ...] = (), before_exec: Callable[[], None] | None = None,
 ) -> int:  # fmt: skip
     """The pid of a process in a session of its own: /dev/null (the keeper's own descriptor 0)
     as input, three descriptors and those passed, no signal blocked, ignored or caught.
@@ -33,13 +40,18 @@ def spawn(
     Raises SpawnFailed; and OSError if only something lacks, so that it may be tried again.
 
     This is vfork underneath.  `posix_spawn` is quicker by some 100 µs, but glibc's leaves
-    signals 32 and 33 ignored in what it starts (docs/decisions/0002-keeper.md).
+    signals 32 and 33 ignored in what it starts (docs/decisions/0002-keeper.md).  With
+    `before_exec`, which runs in the child, it is a full fork: of a small process, without threads.
     """
     try:
-        process = subprocess.Popen(
-            argv, executable=program, env=env, cwd=cwd, stdin=0, stdout=stdout, stderr=stderr,
-            start_new_session=True, pass_fds=passed,
-        )  # fmt: skip
+        with _offering():
+            process = subprocess.Popen(
+                argv, executable=program, env=env, cwd=cwd, stdin=0, stdout=stdout, stderr=stderr,
+                start_new_session=True, pass_fds=passed,
+                preexec_fn=before_exec,  # noqa: PLW1509 there are no threads here
+            )  # fmt: skip
+    except subprocess.SubprocessError:  # all that it says of `before_exec`
+        raise SpawnFailed(f"{program}: its limits can't be set here", None) from None
     except OSError as exc:
         if exc.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
             raise
@@ -50,6 +62,27 @@ def spawn(
         raise SpawnFailed(f"{program}: {exc}", NOT_EXECUTABLE) from None
     process.returncode = 0  # reaped by number here, not by this object
     return process.pid
+
+
+@contextlib.contextmanager
+def _offering() -> Iterator[None]:
+    """What is started inside is taken by the kernel before the keeper, if memory runs out.
+
+    Set here and inherited, so that there is no moment without it; everybody may raise the score,
+    and lower it to what it was.
+    """
+    try:
+        file = open("/proc/self/oom_score_adj", "r+b", buffering=0)  # noqa: SIM115 see below
+    except OSError:  # no such thing here
+        yield
+        return
+    with file:
+        own = int(file.read())
+        file.write(b"%d" % min(own + OOM_SCORE_MORE, OOM_SCORE_MAX))
+        try:
+            yield
+        finally:
+            file.write(b"%d" % own)
 
 
 def probe() -> None:

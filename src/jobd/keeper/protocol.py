@@ -35,8 +35,11 @@ SOCKET_PATH = "JOBD_SOCKET"
 JOB_ID = "JOBD_JOB_ID"
 ATTEMPT = "JOBD_ATTEMPT"
 DEADLINE = "JOBD_DEADLINE"  # and this, if they have a timeout: seconds since the epoch
+STOP_SIGNAL = "JOBD_STOP_SIGNAL"  # and this, if they are stopped by another than SIGTERM
 # And the keeper carries this: the state directory that it serves.
 KEEPER = "JOBD_KEEPER"
+# "off" in the daemon's environment, which tells its keeper: no control groups are made.
+CGROUPS = "JOBD_CGROUPS"
 
 
 class Garbled(Exception):

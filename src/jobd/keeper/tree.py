@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+CHILDREN_BYTES = 1 << 20  # a hundred thousand of them
 # In the order of Marker.
 _NAMES = tuple(os.fsencode(f"{name}=") for name in (SOCKET_PATH, JOB_ID, ATTEMPT))
 
@@ -37,7 +38,9 @@ class Marker(namedtuple("Marker", "socket id attempt")):  # noqa: PYI024 typing 
 class Process:
     """One line of /proc/PID/stat.  With `started` a pid names one process for ever."""
 
-    __slots__ = ("group", "parent", "pid", "session", "started", "state")
+    __slots__ = (
+        "cpu_ticks", "group", "parent", "pid", "session", "started", "state", "threads",
+    )  # fmt: skip
 
     def __init__(self, pid: int, line: bytes) -> None:
         # The name, in parentheses, may hold anything, parentheses and spaces included.
@@ -47,6 +50,8 @@ class Process:
         self.parent = int(fields[1])
         self.group = int(fields[2])
         self.session = int(fields[3])
+        self.cpu_ticks = sum(map(int, fields[11:15]))  # with all that it waited for
+        self.threads = int(fields[17])
         self.started = int(fields[19])  # ticks since boot
 
     @property
@@ -72,13 +77,16 @@ class Process:
 def read(pid: int) -> Process | None:
     """None: there is no such process.  OSError where that can't be seen: it may well live."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        return Process(pid, read_file(f"/proc/{pid}/stat"))
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def read_file(path: str, bytes_max: int = 4096) -> bytes:
+    """Of /proc.  FileNotFoundError or ProcessLookupError: its process is gone."""
+    fd = os.open(path, os.O_RDONLY)
     try:
-        return Process(pid, os.read(fd, 4096))
-    except ProcessLookupError:
-        return None
+        return os.read(fd, bytes_max)
     finally:
         os.close(fd)
 
@@ -135,6 +143,22 @@ def children() -> list[int]:
             return [int(child) for child in file.read().split()]
     except FileNotFoundError:  # no such thing on this system
         return []
+
+
+def walk(roots: Iterable[int]) -> list[int] | None:
+    """The roots, and all that descend from them; None: this system does not tell."""
+    found = list(roots)
+    for pid in found:  # grows while it is walked
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                children = read_file(f"/proc/{pid}/task/{thread}/children", CHILDREN_BYTES)
+                found += map(int, children.split())
+        except ProcessLookupError:
+            continue  # it ended meanwhile
+        except FileNotFoundError:
+            if read(pid) is not None and not os.path.exists(f"/proc/{pid}/task/{pid}/children"):
+                return None
+    return found
 
 
 def last_pid() -> int | None:

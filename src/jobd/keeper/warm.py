@@ -23,8 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobd.keeper.attempt import Prepared
     from jobd.keeper.protocol import Message
+    from jobd.keeper.starting import Prepared
 
 CHILD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "child/main.py")
 PACKET_MAX = 64 * 1024

@@ -92,6 +92,7 @@ class Outputs(Protocol):
         tail: int | None,  # begin at the last `tail` lines instead; `offset` is then 0
         limit: int,  # bytes
         over: bool,  # the attempt has ended: a character cut at the end is lossy, not awaited
+        again: bool,  # from its beginning, if it is shorter now than what was read of it
     ) -> Chunk:
         """Reads in a thread.  No file (yet): an empty chunk.  ValueError: not an offset of ours.
 

@@ -52,6 +52,7 @@ class _Place:
         self._stream, self._limit = params.stream, params.limit
         self._id, self._attempt = id, attempt
         self._offset, self._tail = params.offset, params.tail
+        self._again = False  # the offset was reached by reading
 
     async def read(self, *, over: bool) -> Chunk:
         if self._attempt == 0:  # never started
@@ -60,13 +61,14 @@ class _Place:
             chunk = await self._outputs.read(
                 self._id, self._attempt, self._stream,
                 offset=self._offset, tail=self._tail, limit=self._limit, over=over,
+                again=self._again,
             )  # fmt: skip
         except ValueError as exc:
             raise InvalidParams.of([("offset", str(exc))]) from None
         except LookupError:
             why = f"the output of attempt {self._attempt} of job {self._id} was removed"
             raise NotFound(why) from None
-        self._offset, self._tail = chunk.offset, None
+        self._offset, self._tail, self._again = chunk.offset, None, True
         return chunk
 
 

@@ -10,6 +10,7 @@ from jobd import linux
 from jobd.keeper.private import make_private
 
 LOOK_S: Final = 0.1  # where there is no inotify
+REST_S: Final = 0.02  # between two events of one job: so much later the second one is seen
 
 
 class Growth:
@@ -42,7 +43,11 @@ class Growth:
 
 
 class Watches:
-    """All followers, on one inotify descriptor that is there while there are any."""
+    """All followers, on one inotify descriptor that is there while there are any.
+
+    Each watch is for one event, and is made anew after a rest.  So a flood keeps neither the
+    daemon busy nor the others' events waiting in the queue.
+    """
 
     def __init__(self) -> None:
         self._followers: dict[str, set[Growth]] = {}  # by directory
@@ -58,7 +63,7 @@ class Watches:
         if len(followers) == 1:
             with contextlib.suppress(OSError):  # no room: whoever reads will find nothing
                 make_private(directory)
-            self._begin(directory)
+            self._arm(directory)
         return growth
 
     def leave(self, growth: Growth) -> None:
@@ -88,25 +93,31 @@ class Watches:
         self._followers.clear()
         self._numbers.clear()
 
-    def _begin(self, directory: str) -> None:
+    def _arm(self, directory: str) -> None:
         try:
             if self._inotify is None:
                 self._inotify = linux.Inotify()
                 loop = asyncio.get_running_loop()
                 loop.add_reader(self._inotify.fileno(), self._read, self._inotify)
-            mask = linux.IN_MODIFY | linux.IN_CREATE
+            mask = linux.IN_MODIFY | linux.IN_CREATE | linux.IN_ONESHOT
             self._numbers[self._inotify.add(directory, mask)] = directory
-        except OSError:  # not here, or the user's watches are used up
+        except OSError:  # not here, or the user's watches are used up, or it was removed
             self._tick()
 
     def _read(self, inotify: linux.Inotify) -> None:
         for event in inotify.read():
-            if event.mask & linux.IN_Q_OVERFLOW:
-                self._wake_all()
-            elif event.mask & linux.IN_IGNORED:  # the directory was removed
-                self._numbers.pop(event.watch, None)
-            for growth in self._followers.get(self._numbers.get(event.watch, ""), ()):
-                growth.wake()
+            if event.mask & linux.IN_Q_OVERFLOW:  # nobody knows whose watch is gone
+                self._tick()
+            elif event.mask & linux.IN_IGNORED:  # only now is the watch gone
+                directory = self._numbers.pop(event.watch, None)
+                if directory in self._followers:
+                    self._wake(directory)
+                    asyncio.get_running_loop().call_later(REST_S, self._rested, directory)
+
+    def _rested(self, directory: str) -> None:
+        if directory in self._followers and directory not in self._numbers.values():
+            self._arm(directory)
+            self._wake(directory)  # of what was written meanwhile; after the watch is there
 
     def _tick(self) -> None:
         if self._timer is None:
@@ -119,6 +130,9 @@ class Watches:
             self._tick()
 
     def _wake_all(self) -> None:
-        for followers in self._followers.values():
-            for growth in followers:
-                growth.wake()
+        for directory in self._followers:
+            self._wake(directory)
+
+    def _wake(self, directory: str) -> None:
+        for growth in self._followers[directory]:
+            growth.wake()

@@ -81,6 +81,8 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
             runtime = settings.runtime
     env |= own
     env[protocol.SOCKET_PATH] = settings.socket
+    if effect.policy.stop_signal != "SIGTERM":
+        env[protocol.STOP_SIGNAL] = effect.policy.stop_signal
     return {
         "request": "launch", "id": effect.id, "attempt": effect.attempt, "directory": directory,
         "program": program, "argv": argv, "env": env, "cwd": cwd, "call": text,

@@ -224,10 +224,18 @@ def _spawn(state_dir: str, log_path: str, listener: socket.socket) -> int:
     try:
         process = subprocess.Popen(
             [sys.executable, *keeper_main.FLAGS, keeper_main.__file__, "start", str(fd)],
-            env={protocol.KEEPER: state_dir}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env=_environment(state_dir), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             pass_fds=(fd,), start_new_session=True,
         )  # fmt: skip
     finally:
         os.close(log)
     process.returncode = 0  # reaped by its number, if it ends before us
     return process.pid
+
+
+def _environment(state_dir: str) -> dict[str, str]:
+    """Nothing of the daemon's leaks into the keeper, which could pass it on."""
+    env = {protocol.KEEPER: state_dir}
+    if protocol.CGROUPS in os.environ:
+        env[protocol.CGROUPS] = os.environ[protocol.CGROUPS]
+    return env

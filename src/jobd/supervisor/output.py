@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
 from jobd.chunk import Chunk, Stream
+from jobd.supervisor import removing
 from jobd.supervisor.growth import Growth, Watches
 from jobd.supervisor.launching import OutputPlaces
+from jobd.supervisor.reading import Reader
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 STREAMS: Final = ("stdout", "stderr")
-_BLOCK: Final = 64 * 1024
-
-
-class _Piece(NamedTuple):
-    content: str
-    offset: int
-    eof: bool
-    lossy: bool
 
 
 class Outputs:
-    """The files below `log_dir/output`, one pair for each attempt.
+    """The files below `log_dir/output`: for each attempt a pair, and their order.
 
-    `total_max_bytes` bounds what ended attempts have left, the oldest end first; what still
-    runs is neither counted nor removed.
+    `total_max_bytes` bounds what ended attempts have left on the disk, the oldest end first;
+    what still runs is neither counted nor removed.
     """
 
     def __init__(
@@ -52,33 +42,40 @@ class Outputs:
 
     async def read(
         self, id: str, attempt: int, stream: Stream, *, offset: int | str = 0,
-        tail: int | None = None, limit: int = 65536, over: bool = False,
+        tail: int | None = None, limit: int = 65536, over: bool = False, again: bool = False,
     ) -> Chunk:  # fmt: skip
         """In a thread.  No file (yet): an empty chunk.  ValueError: not an offset of ours.
 
         `limit` is in bytes.  `over`: the attempt has ended, so that a character that is cut at
-        the end will never be whole.  LookupError: the output was removed.
+        the end will never be whole.  `again`: the offset was reached by reading, so that a
+        stream that is shorter now was truncated, and is read from its beginning.
+        LookupError: the output was removed.
         """
         return await asyncio.to_thread(
-            self.read_now, id, attempt, stream, offset=offset, tail=tail, limit=limit, over=over
-        )
+            self.read_now, id, attempt, stream,
+            offset=offset, tail=tail, limit=limit, over=over, again=again,
+        )  # fmt: skip
 
     def read_now(
         self, id: str, attempt: int, stream: Stream, *, offset: int | str = 0,
-        tail: int | None = None, limit: int = 65536, over: bool = False,
+        tail: int | None = None, limit: int = 65536, over: bool = False, again: bool = False,
     ) -> Chunk:  # fmt: skip
         paths = [self._places.output(id, attempt, one) for one in STREAMS]
         if over and not any(map(os.path.lexists, paths)):
             raise LookupError(f"the output of attempt {attempt} is gone")
+        order = None
         if stream == "both":
-            return _read_both(paths, str(offset), tail, limit, over)
-        path = paths[STREAMS.index(stream)]
-        if isinstance(offset, str) or offset < 0:
+            at, order = _split(str(offset)), self._places.order(id, attempt)
+        elif isinstance(offset, str) or offset < 0:
             raise ValueError("the offset of one stream is a number of bytes")
-        if tail is not None:
-            offset = _tail_offset(path, tail)
-        piece = _read(path, offset, limit, over)
-        return Chunk(piece.content, piece.offset, piece.eof, 0, piece.lossy)
+        else:
+            at, paths = [offset], [paths[STREAMS.index(stream)]]
+        with Reader(paths, order, over=over) as reader:
+            if tail is not None:
+                at = reader.tail(tail)
+            piece = reader.read(at, limit, again=again)
+        reached = _join(piece.at) if stream == "both" else piece.at[0]
+        return Chunk(piece.text, reached, piece.eof, piece.skipped, piece.lossy)
 
     def watch(self, id: str) -> Growth:
         """Wakes whoever waits for more of the job's output, of any attempt."""
@@ -90,10 +87,10 @@ class Outputs:
         """The job's output goes, in a worker thread; a failure is logged."""
         for attempt in self._attempts.pop(id, ()):
             self._total_bytes -= self._ended.pop((id, attempt), 0)
-        self._worker.submit(_logged, _remove_job, self._places.job_outputs(id))
+        self._worker.submit(removing.logged, removing.remove_job, self._places.job_outputs(id))
 
     def ended(self, id: str, attempt: int, size_bytes: int) -> None:
-        """That much was left; the oldest goes if it is now too much in all."""
+        """That much was left on the disk; the oldest goes if it is now too much in all."""
         if self.total_max_bytes is None:
             return
         self._count(id, attempt, size_bytes)
@@ -109,7 +106,7 @@ class Outputs:
         self._total_bytes = 0
         if self.total_max_bytes is not None:
             loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._worker, _sizes, self._places.outputs)
+            found = await loop.run_in_executor(self._worker, removing.sizes, self._places.outputs)
             left_out = set(running())
             for id, attempt, size in found:
                 # One that ended while the files were read has been counted.
@@ -133,151 +130,17 @@ class Outputs:
             id, attempt = key = next(iter(self._ended))
             self._total_bytes -= self._ended.pop(key)
             log.info("output_removed id=%s attempt=%s", id, attempt)
-            paths = [self._places.output(id, attempt, one) for one in STREAMS]
-            self._worker.submit(_logged, _remove_files, paths)
+            stem = self._places.output(id, attempt, "")
+            self._worker.submit(removing.logged, removing.remove_attempt, stem)
 
 
-# ---------------------------------------------------------------------------- reading
-
-
-def _read(path: str, offset: int, limit: int, over: bool) -> _Piece:
-    """From `offset`, whole characters only; at least one, however small the limit."""
-    limit = max(limit, 4)
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(min(offset, size))
-            content = file.read(limit)
-            begins = file.tell() - len(content)
-    except FileNotFoundError:
-        return _Piece("", offset, True, False)
-    at_end = begins + len(content) >= size
-    if not (at_end and over):
-        content = content[: _whole_characters(content)]
-    try:
-        text, lossy = content.decode("utf-8"), False
-    except UnicodeDecodeError:
-        text, lossy = content.decode("utf-8", "replace"), True
-    return _Piece(text, begins + len(content), at_end, lossy)
-
-
-def _read_both(paths: list[str], offset: str, tail: int | None, limit: int, over: bool) -> Chunk:
-    """Standard output first where nobody looked in between: the files have no common clock."""
-    offsets = _split_offset(offset)
-    if tail is not None:
-        offsets = [_tail_offset(path, tail) for path in paths]
-    left, text, eof, lossy = limit, "", True, False
-    for index, path in enumerate(paths):
-        if left <= 0:
-            eof = eof and offsets[index] >= _size(path)
-            continue
-        piece = _read(path, offsets[index], left, over)
-        left -= piece.offset - offsets[index]
-        offsets[index] = piece.offset
-        text += piece.content
-        eof, lossy = eof and piece.eof, lossy or piece.lossy
-    if tail is not None:
-        text = "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
-    return Chunk(text, ".".join(map(str, offsets)), eof, 0, lossy)
-
-
-def _split_offset(offset: str) -> list[int]:
+def _split(offset: str) -> list[int]:
+    """Of both streams: how far each of them was read, which nobody else needs to know."""
     parts = ["0", "0"] if offset == "0" else offset.split(".")
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError("not an offset that jobd gave out for both streams")
     return [min(int(part[:18]), 1 << 60) for part in parts]
 
 
-def _whole_characters(content: bytes) -> int:
-    """How many bytes, without a character that has begun and not ended."""
-    for back in range(1, min(4, len(content) + 1)):
-        byte = content[-back]
-        if byte & 0xC0 != 0x80:  # the first byte of a character: how long is it?
-            length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
-            return len(content) - back if back < length else len(content)
-    return len(content)
-
-
-def _tail_offset(path: str, lines: int) -> int:
-    """Where the last `lines` lines begin, read from the end."""
-    try:
-        with open(path, "rb") as file:
-            end = position = file.seek(0, os.SEEK_END)
-            if lines <= 0 or end == 0:
-                return end
-            # The newline that ends the last line begins no other.
-            file.seek(end - 1)
-            wanted = lines + (file.read(1) == b"\n")
-            while position > 0:
-                start = max(0, position - _BLOCK)
-                file.seek(start)
-                block = file.read(position - start)
-                count = block.count(b"\n")
-                if count >= wanted:
-                    at = len(block)
-                    for _ in range(wanted):
-                        at = block.rindex(b"\n", 0, at)
-                    return start + at + 1
-                wanted -= count
-                position = start
-    except FileNotFoundError:
-        pass
-    return 0
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-# ---------------------------------------------------------------------------- removing
-
-
-def _logged(remove: Callable[[T], None], what: T) -> None:
-    """In the worker, whose failures nobody asks for."""
-    try:
-        remove(what)
-    except OSError as exc:
-        log.error("output_not_removed what=%r why=%r", what, str(exc))
-
-
-def _remove_job(directory: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(directory)
-
-
-def _remove_files(paths: list[str]) -> None:
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    with contextlib.suppress(OSError):  # other attempts of the job have theirs there
-        os.rmdir(os.path.dirname(paths[0]))
-
-
-def _sizes(outputs: str) -> list[tuple[str, int, int]]:
-    """(id, attempt, bytes) of every attempt that left something, the oldest first."""
-    found: dict[tuple[str, int], tuple[float, int]] = {}
-    for id, entry in _files(outputs):
-        number, dot, stream = entry.name.rpartition(".")
-        if dot and number.isdecimal() and stream in STREAMS:
-            status = entry.stat()
-            at, size = found.get((id, int(number)), (0.0, 0))
-            found[id, int(number)] = max(at, status.st_mtime), size + status.st_size
-    ordered = sorted(found.items(), key=lambda item: item[1])
-    return [(id, attempt, size) for (id, attempt), (_, size) in ordered]
-
-
-def _files(outputs: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    for prefix in _entries(outputs):
-        for job in _entries(prefix.path):
-            for file in _entries(job.path):
-                yield job.name, file
-
-
-def _entries(directory: str) -> list[os.DirEntry[str]]:
-    try:
-        return list(os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _join(at: Sequence[int]) -> str:
+    return ".".join(map(str, at))

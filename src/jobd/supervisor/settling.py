@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from jobd.core.job import Ending
-from jobd.keeper import files, protocol, tree
+from jobd.keeper import cgroup, files, protocol, tree
 from jobd.keeper.results import read_plain
 from jobd.supervisor.ending import read_outcome
 
@@ -190,15 +190,18 @@ def _lives(claim: Claimed) -> bool:
 
 
 def _living(waiting: Mapping[Orphan, Trace]) -> dict[Orphan, list[tree.Process]]:
-    """Who lives of each: all that bear its mark, belong to its main process, or descend from such.
+    """Who lives of each: all that are in its control group, bear its mark, belong to its main
+    process, or descend from such.
 
     A main process counts only if pid and start time agree: the number may be another's by now.
     """
     processes = tree.scan()
     mains: dict[int, Orphan] = {}
     markers: dict[tree.Marker, Orphan] = {}
+    groups: dict[str, Orphan] = {}
     for orphan, trace in waiting.items():
         claim = trace.claim
+        groups[orphan.directory] = orphan
         main = None if claim.pid is None else processes.get(claim.pid)
         if main is not None and main.started == claim.start_ticks:
             mains[main.pid] = orphan
@@ -206,7 +209,7 @@ def _living(waiting: Mapping[Orphan, Trace]) -> dict[Orphan, list[tree.Process]]
             markers[orphan.marker._replace(socket=socket)] = orphan
     roots: dict[Orphan, list[int]] = {}
     for process in processes.values():
-        owner = _owner(process, mains, markers)
+        owner = _owner(process, mains, markers) or _confined(process, groups)
         if owner is not None:
             roots.setdefault(owner, []).append(process.pid)
     found = {orphan: tree.descendants(pids, processes) for orphan, pids in roots.items()}
@@ -227,6 +230,15 @@ def _owner(
             return mains[number]
     marker = tree.marker(process.pid)
     return None if marker is None else markers.get(marker)
+
+
+def _confined(process: tree.Process, groups: Mapping[str, Orphan]) -> Orphan | None:
+    """Of whose group it is a member, which no process can leave by itself.  Never this process."""
+    for attempts in {os.path.dirname(directory) for directory in groups}:
+        name = cgroup.attempt_in(process.pid, cgroup.home_name(os.path.dirname(attempts)))
+        if name is not None and process.pid != os.getpid():
+            return groups.get(f"{attempts}/{name}")
+    return None
 
 
 def _kill(processes: Iterable[tree.Process]) -> None:

@@ -25,7 +25,7 @@ from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import protocol, tree
 from jobd.keeper.private import make_private
-from jobd.supervisor import link, orphans, settling, sight
+from jobd.supervisor import link, reaping, settling, sight
 from jobd.supervisor.ending import ending_of
 from jobd.supervisor.launching import Places, launch_message
 from jobd.supervisor.output import Outputs
@@ -109,7 +109,7 @@ class Supervisor:
         keeper.listen()
         mine = [(id, live.attempt) for id, live in self._live.items()]
         await asyncio.wait([self._spawn(self._settle(lost))], timeout=SETTLING_S)
-        orphans.watch()
+        reaping.watch_orphans()
         keep = [protocol.attempt_name(*key) for key in (*mine, *self._strangers)]
         await asyncio.to_thread(settling.sweep, self._places.attempts, keep)
 
@@ -269,7 +269,7 @@ class Supervisor:
                 if live is not None and live.attempt == attempt:
                     live.pid = message["pid"]
             case {"report": "ended", "outcome": outcome, "result": result}:
-                size = outcome["stdout_bytes"] + outcome["stderr_bytes"]
+                size = sum(outcome[f"{end}_bytes"] for end in ("stdout", "stderr", "order"))
                 self._outputs.ended(outcome["id"], outcome["attempt"], size)
                 self._ended(outcome["id"], outcome["attempt"], ending_of(outcome, result))
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
@@ -334,7 +334,7 @@ class Supervisor:
         dead.release()
         await asyncio.to_thread(settling.end_keepers, self._places.state_dir)
         self._spawn(self._settle(lost))
-        orphans.watch()
+        reaping.watch_orphans()
         while True:
             try:
                 keeper = await self._connect()

@@ -60,20 +60,33 @@ def inside():
     from jobd import current_job
     return [current_job.id, current_job.attempt, current_job.deadline]
 
-def later_names():
-    said = {}
-    for name in ("Retry", "Fail"):
-        try:
-            exec(f"from jobd import {name}")
-        except ImportError as exc:
-            said[name] = str(exc)
+def report(fraction, message, path):
     from jobd import current_job
-    for name in ("progress", "check_cancelled"):
-        try:
-            getattr(current_job, name)()
-        except Exception as exc:
-            said[name] = str(exc)
-    return said
+    current_job.progress(fraction, message)
+    open(path).close()
+
+def obey():
+    from jobd import current_job
+    current_job.check_cancelled()
+    print("ready")
+    try:
+        while True:
+            time.sleep(0.01)
+            current_job.check_cancelled()
+    except Exception:
+        print("swallowed")
+    finally:
+        print("cleaned up")
+
+def again(after, path):
+    from jobd import Retry
+    with open(path, "a") as file:
+        file.write("x")
+    raise Retry(after=after)
+
+def hopeless(message):
+    from jobd import Fail
+    raise Fail(message)
 
 def half_line():
     print("a line")

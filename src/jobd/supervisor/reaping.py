@@ -1,4 +1,4 @@
-"""Reaps the strays that a dead keeper left: they became this process's children."""
+"""Reaps the strays that were left alive, and became the daemon's children."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ assert sys.platform != "win32"
 log = logging.getLogger(__name__)
 
 
-def watch() -> None:
-    """Each that there is now will be no zombie, whenever it ends.
+def watch_orphans() -> None:
+    """They are reaped when they end: those that are the daemon's children by now.
 
-    Also at a start: an upgrade keeps the children, and forgets what was known of them.
+    They became so when their keeper died.  Also for a start: an upgrade keeps the children, and
+    forgets what was known of them.
     """
     own = os.getpid()
     try:
         for process in tree.scan().values():
-            # Who has ended shows no marker: an interpreter that went with its keeper, say.
+            # One that has ended shows no marker: an interpreter that went with its keeper, say.
             if process.parent == own and (not process.living or tree.marker(process.pid)):
                 fd = os.pidfd_open(process.pid)
                 asyncio.get_running_loop().add_reader(fd, _reap, fd, process.pid)
