@@ -161,6 +161,7 @@ def test_a_second_daemon_on_the_same_state_directory_is_111_and_touches_nothing(
     d = jobd()
     d.run(command=["/bin/true"])
     until(lambda: not list((d.state_dir / "attempts").iterdir()))  # its keeper has tidied up
+    until(lambda: any("warm_ready" in line for line in d.log("jobd.log")))
     before = state_of(d.home / "state"), state_of(d.log_dir)
     second = d.jobd("run", "--config", str(d.config_path), "--socket", str(d.home / "second" / "s"))
     assert second.code == 111

@@ -364,7 +364,7 @@ ENDINGS = st.builds(
 )  # fmt: skip
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(POLICIES, ENDINGS, st.sampled_from([None, "timeout", "idle", "cancelled", "shutdown"]),
        st.integers(0, 2))  # fmt: skip
 def test_whatever_ends_however_the_record_is_one_that_the_contract_has(

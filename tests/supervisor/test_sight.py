@@ -84,7 +84,7 @@ def test_files_that_are_gone_or_hidden_are_as_empty_ones(tmp_path):
 STEPS = st.sampled_from([0.0, 0.0, 0.0, -3600.0, -7.0, 3.0, 7.0, 3600.0])
 
 
-@settings(derandomize=True, max_examples=400)
+@settings(derandomize=True, max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["wait", "write", "look"]), STEPS), max_size=40))
 def test_nothing_written_is_overlooked_and_nothing_is_seen_twice(story):
     """However the clock is set: between two looks at most once, and between times unchanged."""

@@ -54,9 +54,12 @@ def _leave() -> None:
     # Daemon threads run on while this does, and would find their modules empty.
     if code is None or not 0 <= code <= CODE_MAX or not _shared or _thread._count():
         return
-    own = [module for name, module in sys.modules.items() if name not in _shared]
+    own = [
+        module for name, module in sys.modules.items()
+        if name not in _shared and isinstance(module, type(sys))
+    ]  # fmt: skip
     for module in reversed(own):
-        names = getattr(module, "__dict__", {})
+        names = vars(module)
         for name in [name for name in names if name != "__builtins__"]:
             names[name] = None
     del own
