@@ -10,7 +10,7 @@ from typing import Final
 from jobd.core.decision import Fact
 from jobd.rpc.backend import Held, Sink
 
-HELD_MAX: Final = 10_000  # facts
+HELD_MAX: Final = 4_096  # facts, each of which holds its job, also one that is removed
 
 
 class Hub:

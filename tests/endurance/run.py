@@ -116,11 +116,15 @@ def held(d: Installation) -> dict[str, Held]:
     daemon = psutil.Process(d.pid)
     until(lambda: d.call("stats")["running"] == 0)
     return {
-        process.name() if process.pid != daemon.pid else "daemon": Held(
+        role(process) if process.pid != daemon.pid else "daemon": Held(
             process.memory_info().rss / 2**20, process.num_fds()
         )
         for process in map(psutil.Process, d.processes())
     }
+
+
+def role(process: psutil.Process) -> str:
+    return "keeper" if any("keeper" in word for word in process.cmdline()) else "warm interpreter"
 
 
 def growth(first: dict[str, Held], last: dict[str, Held]) -> list[str]:

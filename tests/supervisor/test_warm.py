@@ -83,6 +83,22 @@ def test_a_job_finds_itself_as_if_it_had_been_executed(scene, world):
     scene(act)
 
 
+def test_a_preloaded_module_may_put_something_else_in_place_of_stdout(scene, world):
+    async def act(world):
+        world.module(
+            "import sys\nclass Other:\n write = sys.stdout.write\n flush = sys.stdout.flush\n"
+            " closed = False\nsys.stdout = Other()\n", "other",
+        )  # fmt: skip
+        world.module("def f(): print('said')")
+        world.fork(preload=["other"])
+        await world.warm()
+        world.call("jobs:f")
+        assert (await world.ending()).kind == "completed"
+        assert world.text() == "said\n"
+
+    scene(act)
+
+
 def test_its_processes_are_known_by_the_kernels_own_record(scene, world):
     world.fork()
 
@@ -309,9 +325,10 @@ def test_what_a_job_leaves_open_is_written_and_finalised(scene, world):
 
     async def act(world):
         world.module(
-            "import atexit, threading, time, heavy\nOUT = open('left', 'w')\n"
+            "import atexit, os, sys, threading, time, heavy\nOUT = open('left', 'w')\n"
+            "sys.modules['lazy'] = type('Lazy', (), {})\n"
             "class Last:\n"
-            " def __del__(self): print('deleted')\n"
+            " def __del__(self): os.write(1, b'deleted\\n')\n"
             "LAST = Last()\n"
             "def f():\n"
             " OUT.write('written'); heavy.OUT = open('heavy', 'w'); heavy.OUT.write('too')\n"

@@ -1,7 +1,7 @@
 """Ends a forked process as Python ends one, but leaves standing what it shares with the others.
 
 Taking an interpreter apart writes to nearly every page of it, each of which is copied for that:
-that took four times as long as the fork.  So what the job itself has brought is taken apart, its
+that took four times as long as the fork.  So the modules that the job has brought are let go, all
 files are written out, C's own `exit` does the rest, and the kernel takes back what is left.
 """
 
@@ -54,16 +54,11 @@ def _leave() -> None:
     # Daemon threads run on while this does, and would find their modules empty.
     if code is None or not 0 <= code <= CODE_MAX or not _shared or _thread._count():
         return
-    own = [
-        module for name, module in sys.modules.items()
-        if name not in _shared and isinstance(module, type(sys))
-    ]  # fmt: skip
-    for module in reversed(own):
-        names = vars(module)
-        for name in [name for name in names if name != "__builtins__"]:
-            names[name] = None
-    del own
-    gc.collect()
+    # First: the collector may close a file's descriptor before it writes out the file.
+    _write_out()
+    for name in [name for name in sys.modules if name not in _shared]:
+        del sys.modules[name]
+    gc.collect()  # a `__del__` of the job's still finds what its module imported
     _write_out()
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -75,7 +70,7 @@ def _leave() -> None:
 
 
 def _write_out() -> None:
-    """What shared modules hold of the job's: files that nobody closed."""
+    """Files that nobody closed, whoever holds them."""
     for one in gc.get_objects():
         # Not `isinstance`: a proxy may answer that with code of its own.
         if issubclass(type(one), io.IOBase) and one not in (sys.stdout, sys.stderr):

@@ -34,8 +34,7 @@ def run(directory: str) -> NoReturn:
     sys.argv = [call["target"]]
     sys.path[:0] = call["path"]
     standin.lend_jobd()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a TextIO has none
+    by_lines()
     process = os.getpid()
     last_act = _LastAct()
     code, result = _outcome(call, last_act)
@@ -43,6 +42,13 @@ def run(directory: str) -> NoReturn:
         _write(directory, result)
     leaving.note(code)
     sys.exit(code)
+
+
+def by_lines() -> None:
+    """Output shows when a line is whole.  What a preloaded module has put in place of it stays."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
 
 
 class _LastAct:

@@ -107,7 +107,7 @@ def _prepare(runtime: dict[str, Any], number: int) -> list[str]:
     _refuse_threads()
     warnings = [*_native_threads(), *_descriptors(number)]
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        stream.flush()  # or each job would write it again
     _default_signals()
     _forget_directories()
     leaving.share()
