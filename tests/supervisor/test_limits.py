@@ -82,7 +82,7 @@ def test_processor_time_is_the_whole_trees(scene):
 
 def test_who_sleeps_uses_no_processor_time(scene):
     async def act(world):
-        world.launch("sleep", "0.3", limits=Limits(cpu_time=0.2))
+        world.launch("sleep", "1.5", limits=Limits(cpu_time=1))
         assert (await world.ending()).kind == "completed"
 
     scene(act)
