@@ -18,6 +18,7 @@ import psutil
 import tomlkit
 
 import jobd
+from jobd.keeper import cgroup
 from outside.gate import Gate
 from outside.peer import LIMIT_S, Peer, Refused
 from outside.waiting import until
@@ -282,6 +283,9 @@ class Installation:
             self.process.kill()
             self.process.wait()
         until(self._killed)
+        groups = cgroup.find(str(self.state_dir))  # a keeper that was killed has left its own
+        if groups is not None:
+            groups.close()
         shutil.rmtree(self.home)
 
     def _killed(self) -> bool:
