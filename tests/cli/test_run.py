@@ -25,6 +25,9 @@ END = {"attempt": 1, "data": "", "offset": 0, "eof": True, "skipped": 0, "lossy"
     ("kind", "told", "code"),
     [
         ("exit", {"exit_code": 3, "target": None}, 3),
+        ("exit", {"exit_code": 0, "target": None}, 1),  # where 0 is no success
+        ("memory", {"signal": "SIGKILL", "target": None}, 137),
+        ("cpu_time", {"signal": "SIGXCPU", "target": None}, 152),
         ("exit", {"exit_code": 3}, 1),  # a callable that left by sys.exit(3)
         ("exception", {}, 1),
         ("signal", {"signal": "SIGKILL"}, 137),

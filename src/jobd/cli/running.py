@@ -75,7 +75,7 @@ def code_of(document: dict[str, Any]) -> int:
         return EXIT_CANCELLED
     failure = document["failure"]
     kind, code = failure["kind"], failure["exit_code"]
-    if kind == "signal":
+    if kind in ("signal", "memory", "cpu_time") and failure["signal"] is not None:
         return 128 + _signal_number(failure["signal"])
     if kind == "timeout":
         return EXIT_TIMEOUT
@@ -84,7 +84,7 @@ def code_of(document: dict[str, Any]) -> int:
     if kind == "exception" or (kind == "exit" and document.get("target") is not None):
         return EXIT_FAILED
     if kind == "exit" and code is not None:
-        return int(code)
+        return int(code) or EXIT_FAILED  # 0 may be no success, see `success_codes`
     return EXIT_OF_RUN
 
 
