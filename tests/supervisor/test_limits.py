@@ -98,6 +98,27 @@ def test_a_fork_bomb_is_ended(scene):
     scene(act)
 
 
+def test_a_limit_binds_the_job_and_not_the_keeper_that_makes_it(scene, start):
+    """`nice` makes it a full fork of the keeper, in the job's group."""
+
+    async def act(world):
+        keeper = world.keeper_pid()
+        await world.warm()
+        world.launch("true", id="one", limits=Limits(processes=1, nice=1))
+        assert (await world.ending("one")).kind == "completed"
+        world.module("def f(): kept = b'x' * (200 << 20)")
+        source = FILL.format(200)
+        world.launch(*python(source), id="two", limits=Limits(memory=1 * MIB, nice=1))
+        assert (await world.ending("two")).kind == "memory"
+        world.call("jobs:f", id="three", limits=Limits(memory=1 * MIB, nice=1))
+        assert (await world.ending("three")).kind == "memory"
+        world.call("jobs:g", id="four", limits=Limits(processes=1, nice=1))
+        assert (await world.ending("four")).kind == "exception"
+        assert world.keeper_pid() == keeper
+
+    scene(act)
+
+
 def test_files_and_niceness_are_set_before_the_program_begins(scene):
     async def act(world):
         limits = Limits(open_files=17, nice=3, cpu_time=40)
