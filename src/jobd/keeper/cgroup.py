@@ -1,9 +1,11 @@
-"""A control group for each attempt, where one may be made: nobody leaves it, one write ends it.
+"""A control group for each attempt, where one may be made: one write ends all of it.
+
+Nobody leaves it but root, and whoever owns the tree of groups: see `members.Confined`.
 
 Of cgroup v2, below the keeper's own group, if that is ours to divide: systemd has said so
 (`Delegate=`), or there is no systemd.  With controllers the kernel keeps limits, too; to have
 them, no process may be where the groups are made, so they are there with `DelegateSubgroup=`
-or in the topmost group of a container.
+or in the root of the whole hierarchy, which is exempt.
 """
 
 from __future__ import annotations
@@ -161,6 +163,12 @@ class Group:
         with contextlib.suppress(FileNotFoundError):
             _write(f"{self.path}/cgroup.kill", "1")
         return True
+
+    def holds(self, pid: int) -> bool | None:
+        """False: it is in another attempt's; None: in no attempt's.  OSError: can't be seen."""
+        home, name = os.path.split(self.path)
+        found = attempt_in(pid, os.path.basename(home))
+        return None if found is None else found == name
 
     @property
     def populated(self) -> bool:
