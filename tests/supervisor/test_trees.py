@@ -144,6 +144,26 @@ def test_processor_time_of_orphans_counts(scene):
     scene(act)
 
 
+def test_no_zombies_pile_up_while_another_tree_lingers(scene):
+    async def act(world):
+        id = world.launch("sh", "-c", "(trap '' TERM; echo ready; exec sleep 600) & wait")
+        main = await world.pid()
+        await world.until(lambda: world.text() == "ready\n")
+        world.stop(id)
+        await world.until(lambda: not _living(main))  # and it is not reaped before its tree ends
+        pids = world.home / "pids"
+        orphans = f"for i in 1 2 3 4 5; do (setsid sh -c 'echo $$ >> {pids}' &); done"
+        world.launch("sh", "-c", f"{orphans}; exec sleep 600", id="bystander")
+        await world.until(lambda: pids.exists() and len(pids.read_text().split()) == 5)
+        await world.until(lambda: not any(map(tree.read, map(int, pids.read_text().split()))))
+        assert tree.read(main)
+        for id in (id, "bystander"):
+            world.kill(id)
+            await world.ending(id)
+
+    scene(act)
+
+
 def test_a_fork_storm_is_ended(scene):
     async def act(world):
         storm = "(setsid sh -c 'while :; do sleep 0.01 & wait; done' &)"
