@@ -61,6 +61,41 @@ def a_link_to_nothing(path):
     path.symlink_to("nothing")
 
 
+_held = []
+
+
+@pytest.fixture(autouse=True)
+def _let_go():
+    yield
+    while _held:
+        _held.pop().close()
+
+
+def a_fifo_that_is_read(path):
+    os.mkfifo(path)
+    _held.append(open(path, "r+b", buffering=0))  # noqa: SIM115 closed by the fixture
+
+
+@pytest.mark.parametrize("puts", [os.mkfifo, a_fifo_that_is_read])
+@pytest.mark.parametrize("name", ["call", "result.part", "outcome.part", "stdout", "stderr"])
+def test_a_fifo_in_place_of_the_next_attempts_files_is_waited_for_by_nobody(
+    scene, world, name, puts
+):
+    async def act(world):
+        path = world.directory(attempt=2) / name
+        if name.startswith("std"):
+            path = world.log_dir / f"output/jo/{ID}/2.{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        puts(path)
+        world.module("def f(): return 1")
+        world.call("jobs:f", attempt=2)
+        assert (await world.ending()).kind == "spawn"
+        world.launch("true", id="other00000000001")
+        assert (await world.ending("other00000000001")).kind == "completed"
+
+    scene(act)
+
+
 @pytest.mark.parametrize(
     ("place", "puts"),
     [

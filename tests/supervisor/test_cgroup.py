@@ -27,7 +27,7 @@ def born_in(group, *argv):
 
 
 def test_what_is_started_inside_is_a_member_and_the_starter_is_not(groups):
-    group = groups.make("a-1", {})
+    group = groups.make("a-1")
     one = born_in(group, "sleep", "600")
     assert group.pids() == [one.pid]
     assert cgroup.attempt_in(one.pid, cgroup.home_name(STATE)) == "a-1"
@@ -40,7 +40,7 @@ def test_what_is_started_inside_is_a_member_and_the_starter_is_not(groups):
 
 
 def test_one_that_a_job_has_made_below_counts_and_goes_with_it(groups):
-    group = groups.make("b-1", {})
+    group = groups.make("b-1")
     below = f"{group.path}/own"
     script = f"mkdir {below}; echo 0 > {below}/cgroup.procs; echo there; exec sleep 600"
     with group.entered():
@@ -56,7 +56,7 @@ def test_one_that_a_job_has_made_below_counts_and_goes_with_it(groups):
 
 
 def test_one_in_which_somebody_lives_is_removed_when_he_is_gone(groups):
-    one = born_in(groups.make("c-1", {}), "sleep", "600")
+    one = born_in(groups.make("c-1"), "sleep", "600")
     groups.discard("c-1")
     assert os.path.exists(f"{groups.home}/c-1")
     one.kill()
@@ -66,8 +66,8 @@ def test_one_in_which_somebody_lives_is_removed_when_he_is_gone(groups):
 
 
 def test_what_a_dead_keeper_left_is_swept_but_not_who_lives_there(groups):
-    groups.make("d-1", {})
-    one = born_in(groups.make("d-2", {}), "sleep", "600")
+    groups.make("d-1")
+    one = born_in(groups.make("d-2"), "sleep", "600")
     another = cgroup.find(STATE)
     assert [e.name for e in os.scandir(groups.home) if e.is_dir()] == ["d-2"]
     one.kill()
@@ -77,7 +77,7 @@ def test_what_a_dead_keeper_left_is_swept_but_not_who_lives_there(groups):
 
 
 def test_a_keeper_that_could_not_leave_a_group_does_not_end_itself(groups):
-    group = groups.make("e-1", {})
+    group = groups.make("e-1")
     with open(f"{group.path}/cgroup.procs", "w") as file:
         file.write("0")
     try:
@@ -85,12 +85,26 @@ def test_a_keeper_that_could_not_leave_a_group_does_not_end_itself(groups):
         assert group.pids() == []
         assert not group.populated
     finally:
-        with groups.make("e-2", {}).entered():
+        with groups.make("e-2").entered():
             pass
 
 
+def test_a_group_that_the_keeper_could_not_leave_gets_no_limits(groups):
+    group = groups.make("g-1")
+    group.keeps = frozenset({"memory", "processes"})
+    with group.entered():
+        group.limit({"memory": 1 << 20, "processes": 1})
+    assert group.keeps == frozenset()  # so the job is measured
+    assert not os.path.exists(f"{group.path}/pids.max") or b"max" in _read(f"{group.path}/pids.max")
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def test_processor_time_is_of_all_that_ever_was_in_it(groups):
-    group = groups.make("f-1", {})
+    group = groups.make("f-1")
     burn = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
     born_in(group, "sh", "-c", f"({burn}); ({burn})").wait()
     assert 0 < group.cpu_s() < 60

@@ -1,5 +1,6 @@
 """What a tree may use: kept by the kernel where it can, measured where it can't."""
 
+import json
 import os
 import sys
 
@@ -98,6 +99,27 @@ def test_a_fork_bomb_is_ended(scene):
     scene(act)
 
 
+def test_a_limit_binds_the_job_and_not_the_keeper_that_makes_it(scene, start):
+    """`nice` makes it a full fork of the keeper, in the job's group."""
+
+    async def act(world):
+        keeper = world.keeper_pid()
+        await world.warm()
+        world.launch("true", id="one", limits=Limits(processes=1, nice=1))
+        assert (await world.ending("one")).kind == "completed"
+        world.module("def f(): kept = b'x' * (200 << 20)")
+        source = FILL.format(200)
+        world.launch(*python(source), id="two", limits=Limits(memory=1 * MIB, nice=1))
+        assert (await world.ending("two")).kind == "memory"
+        world.call("jobs:f", id="three", limits=Limits(memory=1 * MIB, nice=1))
+        assert (await world.ending("three")).kind == "memory"
+        world.call("jobs:g", id="four", limits=Limits(processes=1, nice=1))
+        assert (await world.ending("four")).kind == "exception"
+        assert world.keeper_pid() == keeper
+
+    scene(act)
+
+
 def test_files_and_niceness_are_set_before_the_program_begins(scene):
     async def act(world):
         limits = Limits(open_files=17, nice=3, cpu_time=40)
@@ -133,5 +155,32 @@ def test_a_keeper_that_measures_nobody_does_not_wake(scene):
         assert switches(world.keeper_pid()) - before <= 6
         world.kill("job0000000000001")
         await world.ending()
+
+    scene(act)
+
+
+def test_a_fork_gets_the_limits_that_an_exec_gets(scene, start):
+    async def act(world):
+        world.module(
+            "import os, resource as r\ndef f(): return [r.getrlimit(r.RLIMIT_NOFILE), "
+            "r.getrlimit(r.RLIMIT_CPU), os.nice(0)]"
+        )
+        await world.warm()
+        world.call("jobs:f", limits=Limits(open_files=17, cpu_time=40.5, nice=3))
+        told = json.loads((await world.ending()).result)
+        assert told == [[17, 17], [43, 44], os.nice(0) + 3]
+
+    scene(act)
+
+
+def test_a_limit_that_can_not_be_set_is_a_failed_spawn(scene, start):
+    async def act(world):
+        await world.warm()
+        world.call("jobs:f", limits=Limits(open_files=1 << 30))
+        ending = await world.ending()
+        assert (ending.kind, ending.exit_code) == ("spawn", None)
+        assert ending.message == f"{sys.executable}: its limits can't be set here"
+        if start == "fork":
+            assert len(world.warmth) == 1  # the interpreter serves on
 
     scene(act)

@@ -8,14 +8,20 @@ import pytest
 
 from jobd.keeper import cgroup, protocol, tree
 
-GROUPS = cgroup.find(f"/tests-{os.getpid()}") is not None
-no_groups_here = pytest.mark.skipif(not GROUPS, reason="no control groups may be made here")
+GROUPS = cgroup.find(f"/tests-{os.getpid()}")
+no_groups_here = pytest.mark.skipif(GROUPS is None, reason="no control groups may be made here")
 
+# Root may leave a control group, as may who owns the groups above.
+LEAVE = "true" if GROUPS is None else f"echo 0 > {os.path.dirname(GROUPS.home)}/cgroup.procs"
 ESCAPES = {
     "in the background": "sleep 600 & echo $! > {pid}",
     "in a session of its own": "setsid sh -c 'echo $$ > {pid}; exec sleep 600' &",
     "forked twice": "(setsid sh -c 'echo $$ > {pid}; exec sleep 600' &) ",
+    "out of the group": f"setsid sh -c '{LEAVE}; echo $$ > {{pid}}; exec sleep 600' &",
     "with an environment of its own": "env -i setsid sh -c 'echo $$ > {pid}; exec sleep 600' &",
+    "out of the group, with an environment of its own": (
+        f"env -i setsid sh -c '{LEAVE}; echo $$ > {{pid}}; exec sleep 600' &"
+    ),
     "deaf": "(trap '' TERM HUP INT; echo ready; sleep 600) & echo $! > {pid}",
 }
 
@@ -53,7 +59,7 @@ def test_who_is_left_behind_is_killed_before_the_end_is_told(scene, how):
     scene(act)
 
 
-@pytest.mark.parametrize("how", list(ESCAPES.values())[:3], ids=list(ESCAPES)[:3])
+@pytest.mark.parametrize("how", list(ESCAPES.values())[:4], ids=list(ESCAPES)[:4])
 def test_it_is_found_among_other_attempts_that_run(scene, how):
     async def act(world):
         world.launch("sleep", "600", id="bystander")
@@ -138,6 +144,26 @@ def test_processor_time_of_orphans_counts(scene):
     scene(act)
 
 
+def test_no_zombies_pile_up_while_another_tree_lingers(scene):
+    async def act(world):
+        id = world.launch("sh", "-c", "(trap '' TERM; echo ready; exec sleep 600) & wait")
+        main = await world.pid()
+        await world.until(lambda: world.text() == "ready\n")
+        world.stop(id)
+        await world.until(lambda: not _living(main))  # and it is not reaped before its tree ends
+        pids = world.home / "pids"
+        orphans = f"for i in 1 2 3 4 5; do (setsid sh -c 'echo $$ >> {pids}' &); done"
+        world.launch("sh", "-c", f"{orphans}; exec sleep 600", id="bystander")
+        await world.until(lambda: pids.exists() and len(pids.read_text().split()) == 5)
+        await world.until(lambda: not any(map(tree.read, map(int, pids.read_text().split()))))
+        assert tree.read(main)
+        for id in (id, "bystander"):
+            world.kill(id)
+            await world.ending(id)
+
+    scene(act)
+
+
 def test_a_fork_storm_is_ended(scene):
     async def act(world):
         storm = "(setsid sh -c 'while :; do sleep 0.01 & wait; done' &)"
@@ -171,18 +197,42 @@ def test_a_deaf_one_that_forked_twice_and_left_is_gone_after_a_timeout_and_a_can
     scene(act)
 
 
-def test_who_may_be_left_over_is_told_by_pid_and_ends_with_the_last(scene, groups, caplog):
-    """Without a group, one that left session and environment behind could be either's."""
+@pytest.mark.parametrize("how", ["with an environment of its own", "out of the group, {}"])
+def test_who_may_be_left_over_is_told_by_pid_and_ends_with_the_last(scene, groups, caplog, how):
+    """Outside a group, one that left session and environment behind could be either's."""
+    hidden = groups == "off" or "out" in how
 
     async def act(world):
         world.launch("sleep", "600", id="bystander")
         await world.pid("bystander")
-        script, pid_file = _escape(world, ESCAPES["with an environment of its own"])
+        escape = ESCAPES[how.format("with an environment of its own")]
+        script, pid_file = _escape(world, escape)
         world.launch("sh", "-c", script)
         ending = await world.ending()
         pid = int(pid_file.read_text())
         told = f"pids={pid}" in caplog.text
-        assert (ending.kind, _living(pid), told) == ("completed", groups == "off", groups == "off")
+        assert (ending.kind, _living(pid), told) == ("completed", hidden, hidden)
+        world.kill("bystander")
+        await world.ending("bystander")
+        assert not _living(pid)
+
+    scene(act)
+
+
+@no_groups_here
+def test_who_hides_in_his_own_group_is_no_others_stray(scene, caplog, groups):
+    """He lives on while another attempt ends."""
+
+    async def act(world):
+        hides = ESCAPES["with an environment of its own"].removesuffix("&")
+        script, pid_file = _escape(world, f"({hides} &)")
+        world.launch("sh", "-c", f"until [ -s {pid_file} ]; do sleep 0.01; done")
+        await world.pid()
+        world.launch("sh", "-c", f"{script}\nexec sleep 600", id="bystander")
+        assert (await world.ending()).kind == "completed"
+        pid = int(pid_file.read_text())
+        assert _living(pid)
+        assert ("pids=" in caplog.text) == (groups == "off")
         world.kill("bystander")
         await world.ending("bystander")
         assert not _living(pid)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from jobd.core.job import Limits
 from jobd.keeper import tree
 
 INSIDE = """
@@ -183,6 +184,37 @@ def test_open_descriptors_of_preloaded_modules_are_warned_of(scene, world):
         assert "/etc/passwd" in world.warmth[0]["warnings"][0]
         world.call("jobs:f")
         assert await _value(world) == ["0", "1", "2", "3"]  # the last is the look itself
+
+    scene(act)
+
+
+def test_what_preloaded_modules_hold_open_counts_against_no_job(scene, world):
+    world.module("HELD = [open('/dev/null') for _ in range(40)]", "heavy")
+    world.fork(preload=["heavy"])
+
+    async def act(world):
+        world.module("import os\ndef f(): return sorted(os.listdir('/proc/self/fd'))")
+        await world.warm()
+        world.call("jobs:f", limits=Limits(open_files=16))
+        assert await _value(world) == ["0", "1", "2", "3"]
+        assert world.warmth[0]["warnings"][10:] == ["and 30 more like these"]
+
+    scene(act)
+
+
+@pytest.mark.parametrize("name", ["x", "\N{ZOMBIE}" * 1000])
+def test_however_much_there_is_to_tell_it_is_told(scene, world, name):
+    source = (
+        "import threading\nfor n in range(400):\n"
+        f" t = threading.Timer(600, print); t.name = {name!r} * 9; t.daemon = True; t.start()"
+    )
+    world.module(source, "heavy")
+    world.fork(preload=["heavy"])
+
+    async def act(world):
+        world.supervisor.warm()
+        await world.until(lambda: world.warmth)
+        assert world.warmth[0]["why"].endswith("and 390 more")
 
     scene(act)
 

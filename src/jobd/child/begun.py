@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import resource
 import signal
@@ -28,6 +29,7 @@ CALL = b"call"
 NOT_EXECUTABLE = 126  # what an exec of the same would end with
 COMM_MAX = 15
 COERCED = {b"LC_CTYPE"}  # in the C locale Python itself sets it, for its children, too
+SPARE_CPU_S = 2  # the keeper's own measurement comes before the kernel's
 FDS_MAX = (1 << 31) - 1
 IN_ONE_CALL = sys.version_info >= (3, 10)  # else `closerange` asks for each
 
@@ -47,14 +49,16 @@ def begin(channel: _socket.socket, packet: bytes, outputs: Sequence[int], place:
         os.setsid()
         asked = _asked(directory, request["offset"])
         _set_environment(asked["env"])
-        _limit(asked["limits"])
         _enter(asked["cwd"])
         for fd, output in enumerate(outputs, 1):
             os.dup2(output, fd)
+        _enter_cgroup(asked["cgroup"])
+        _rename(request["title"])
         told["pid"] = os.getpid()
         packet = json.dumps(told).encode()
-        # Last: little memory may be allowed in there.
-        _enter_cgroup(asked["cgroup"])
+        _close_all_but(channel.fileno())
+        # Last: who is allowed 16 descriptors has them all for himself.
+        _limit(asked["limits"])
     except _SpawnFailed as exc:
         message, code = exc.args
         _give_up(channel, {**told, "pid": None, "spawn": message, "exit_code": code})
@@ -64,7 +68,8 @@ def begin(channel: _socket.socket, packet: bytes, outputs: Sequence[int], place:
         channel.send(packet)
     except OSError:  # there is no keeper, or it has given this one up
         os._exit(1)
-    _leave_the_interpreter(request["title"])
+    channel.close()
+    _leave_the_interpreter()
     return os.fsdecode(directory)
 
 
@@ -105,21 +110,19 @@ def _set_environment(env: Mapping[str, str]) -> None:
 
 
 def _limit(limits: Mapping[str, float]) -> None:
-    """What the kernel keeps by itself; the keeper sees to the rest."""
-    if "open_files" in limits:
-        number = int(limits["open_files"])
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
-        except ValueError as exc:  # more than this user may have
-            raise _SpawnFailed(f"open_files {number}: {exc}", None) from None
-    if "cpu_time" in limits:
-        seconds = int(limits["cpu_time"]) + 1  # a backstop: the keeper is to come first
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds + 1, seconds + 2))
-    if "nice" in limits:
-        try:
+    """What the kernel keeps by itself, as `keeper.limits.before_exec` has it; the keeper sees to
+    the rest."""
+    try:
+        if "open_files" in limits:
+            most = int(limits["open_files"])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        if "cpu_time" in limits:  # a backstop: the keeper is to come first
+            most = math.ceil(limits["cpu_time"]) + SPARE_CPU_S
+            resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
+        if "nice" in limits:
             os.nice(int(limits["nice"]))
-        except OSError as exc:
-            raise _SpawnFailed(f"nice {limits['nice']}: {exc.strerror}", None) from None
+    except (OSError, ValueError, OverflowError):  # more than this user may have, or there is
+        raise _SpawnFailed(f"{sys.executable}: its limits can't be set here", None) from None
 
 
 def _enter(cwd: str) -> None:
@@ -140,11 +143,23 @@ def _enter_cgroup(path: str | None) -> None:
             os.close(fd)
 
 
-def _leave_the_interpreter(title: str) -> None:
-    """Nothing of it is left that a fresh one would not have."""
+def _rename(title: str) -> None:
     comm = os.open("/proc/self/comm", os.O_WRONLY)
-    os.write(comm, _bytes(title.rpartition(":")[2])[:COMM_MAX])
-    os.closerange(3, FDS_MAX if IN_ONE_CALL else max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    try:
+        os.write(comm, _bytes(title.rpartition(":")[2])[:COMM_MAX])
+    finally:
+        os.close(comm)
+
+
+def _close_all_but(kept: int) -> None:
+    """The interpreter's, and what preloaded modules left open."""
+    end = FDS_MAX if IN_ONE_CALL else max(map(int, os.listdir("/proc/self/fd"))) + 1
+    os.closerange(3, kept)
+    os.closerange(kept + 1, end)
+
+
+def _leave_the_interpreter() -> None:
+    """Nothing of it is left that a fresh one would not have."""
     _renew()
     gc.enable()
     # What came meanwhile takes effect now.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PACKET_MAX = 256 * 1024
+TOLD_MAX = 10  # warnings, or names of threads,
+TOLD_BYTES = 400  # of so much each
 OUTPUTS = 2  # descriptors that come with each request
 
 
@@ -105,7 +107,7 @@ def _prepare(runtime: dict[str, Any], number: int) -> list[str]:
     leaving.arrange()
     _preload(runtime["path"], runtime["preload"])
     _refuse_threads()
-    warnings = [*_native_threads(), *_descriptors(number)]
+    warnings = _bounded([*_native_threads(), *_descriptors(number)], "and {} more like these")
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # or each job would write it again
     _default_signals()
@@ -143,7 +145,14 @@ def _refuse_threads() -> None:
     import threading
 
     names = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
-    raise Refused(f"preloaded modules left threads running: {', '.join(names) or 'without names'}")
+    told = ", ".join(_bounded(names, "and {} more")) or "without names"
+    raise Refused(f"preloaded modules left threads running: {told}")
+
+
+def _bounded(texts: Sequence[str], more: str) -> list[str]:
+    """So that they fit into one packet, although each character may take twelve bytes."""
+    told = [excerpt(text, TOLD_BYTES) for text in texts[:TOLD_MAX]]
+    return told if len(texts) <= TOLD_MAX else [*told, more.format(len(texts) - TOLD_MAX)]
 
 
 def _native_threads() -> list[str]:

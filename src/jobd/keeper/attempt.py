@@ -47,9 +47,10 @@ class Attempt:
             process = tree.read(pid)
             self.start_ticks = process.started if process else None
         self.group = group
+        known, sweeping = (pid, self.start_ticks, self.marker), self.stray == "kill"
         self.members = (
-            members.Related(pid, self.start_ticks, self.marker, sweeping=self.stray == "kill")
-            if group is None else members.Confined(group)
+            members.Related(*known, sweeping=sweeping)
+            if group is None else members.Confined(group, *known, sweeping=sweeping)
         )  # fmt: skip
         self.meter = limits.Meter(launch.get("limits") or {}, group)
         self.limit: str | None = None  # for which it was killed
@@ -71,8 +72,8 @@ class Attempt:
         # of them are another user's by setuid, or there is no such group yet.
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.killpg(self.pid, number)
-        if number == signal.SIGKILL and self.group is not None and self.group.kill():
-            return
+        if number == signal.SIGKILL and self.group is not None:
+            self.group.kill()
         for process in self.members.processes(mains):
             if process.living and process.group != self.pid:
                 process.signal(number)

@@ -1,9 +1,11 @@
-"""A control group for each attempt, where one may be made: nobody leaves it, one write ends it.
+"""A control group for each attempt, where one may be made: one write ends all of it.
+
+Nobody leaves it but root, and whoever owns the tree of groups: see `members.Confined`.
 
 Of cgroup v2, below the keeper's own group, if that is ours to divide: systemd has said so
 (`Delegate=`), or there is no systemd.  With controllers the kernel keeps limits, too; to have
 them, no process may be where the groups are made, so they are there with `DelegateSubgroup=`
-or in the topmost group of a container.
+or in the root of the whole hierarchy, which is exempt.
 """
 
 from __future__ import annotations
@@ -61,18 +63,12 @@ class Groups:
         self._left: list[str] = []  # in which strays may live on
         self.sweep()
 
-    def make(self, name: str, limits: Mapping[str, Any]) -> Group:
-        """OSError: the host lacks something; then there is none."""
+    def make(self, name: str) -> Group:
+        """Without limits as yet.  OSError: the host lacks something; then there is none."""
         path = f"{self.home}/{name}"
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
-        group = Group(path, self._own, self.keeps)
-        try:
-            group.limit(limits)
-        except OSError:
-            group.remove()
-            raise
-        return group
+        return Group(path, self._own, self.keeps)
 
     def discard(self, name: str) -> None:
         """Once nobody is in it; until then it is kept in mind."""
@@ -118,13 +114,25 @@ class Group:
         self.keeps = keeps  # the limits that the kernel keeps by itself
 
     def limit(self, limits: Mapping[str, Any]) -> None:
-        if "memory" in limits and "memory" in self.keeps:
-            _write(f"{self.path}/memory.max", str(limits["memory"]))
-            with contextlib.suppress(OSError):  # a kernel without swap accounting
-                _write(f"{self.path}/memory.swap.max", "0")
-            _write(f"{self.path}/memory.oom.group", "1")
-        if "processes" in limits and "processes" in self.keeps:
-            _write(f"{self.path}/pids.max", str(limits["processes"]))
+        """From now on the kernel keeps what it can; `keeps` says what.
+
+        Not before somebody was born in it: the keeper was in it for that, and a limit of one
+        process would have refused its fork, one of 1 MiB would have ended the keeper itself.
+        """
+        wanted = [name for name in limits if name in self.keeps]
+        try:
+            if wanted and os.getpid() in _pids(self.path):
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self.path)
+            if "memory" in wanted:
+                with contextlib.suppress(OSError):  # a kernel without swap accounting
+                    _write(f"{self.path}/memory.swap.max", "0")
+                # Before the limit, which may be exceeded already: all of them go, or none.
+                _write(f"{self.path}/memory.oom.group", "1")
+                _write(f"{self.path}/memory.max", str(limits["memory"]))
+            if "processes" in wanted:
+                _write(f"{self.path}/pids.max", str(limits["processes"]))
+        except OSError:
+            self.keeps = frozenset()  # then they are measured
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -137,7 +145,7 @@ class Group:
         try:
             yield
         finally:
-            # Where that fails the keeper stays in it, which `kill` and `pids` know to leave out.
+            # Where that fails the keeper stays in it: `limit`, `kill` and `pids` look for it.
             with contextlib.suppress(OSError):
                 _write(f"{self._own}/cgroup.procs", "0")
 
@@ -155,6 +163,12 @@ class Group:
         with contextlib.suppress(FileNotFoundError):
             _write(f"{self.path}/cgroup.kill", "1")
         return True
+
+    def holds(self, pid: int) -> bool | None:
+        """False: it is in another attempt's; None: in no attempt's.  OSError: can't be seen."""
+        home, name = os.path.split(self.path)
+        found = attempt_in(pid, os.path.basename(home))
+        return None if found is None else found == name
 
     @property
     def populated(self) -> bool:

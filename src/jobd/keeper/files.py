@@ -70,7 +70,7 @@ def prepare(directory: str, claim: int, call: str | None) -> None:
     _reserve(f"{directory}/{OUTCOME}{PART}", OUTCOME_BYTES)
     if call is not None:
         _reserve(f"{directory}/{RESULT}{PART}", RESULT_BYTES)
-        fd = os.open(f"{directory}/{CALL}", _NEW | os.O_TRUNC, 0o600)
+        fd = _open_new(f"{directory}/{CALL}", os.O_TRUNC)
         try:
             write_all(fd, call.encode("utf-8", "surrogateescape"))
         finally:
@@ -80,10 +80,10 @@ def prepare(directory: str, claim: int, call: str | None) -> None:
 def open_output(path: str) -> int:
     """Appends, whoever else writes; the directories are made if need be."""
     try:
-        return os.open(path, _NEW | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        return _open_new(path, os.O_APPEND)
     except FileNotFoundError:
         make_private(os.path.dirname(path))
-        return os.open(path, _NEW | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        return _open_new(path, os.O_APPEND)
 
 
 def sign(fd: int, socket: str, **process: Any) -> None:
@@ -98,12 +98,12 @@ def sign(fd: int, socket: str, **process: Any) -> None:
 def conclude(directory: str, outcome: dict[str, Any]) -> None:
     """The outcome is there, whole.  Into room that was allocated before the spawn.
 
-    OSError where a job has put something else in its place; a FIFO would never be read.
+    OSError where a job has put something else in its place.
     """
     if not stat.S_ISDIR(os.lstat(directory).st_mode):  # or the target of a link would be written to
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory)
     part = f"{directory}/{OUTCOME}{PART}"
-    fd = os.open(part, _NEW | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    fd = _open_new(part)
     try:
         os.ftruncate(fd, write_all(fd, json.dumps(outcome).encode()))
     finally:
@@ -149,8 +149,24 @@ def write_all(fd: int, content: bytes) -> int:
 
 def _reserve(path: str, length: int) -> None:
     """A file of zeros that has its blocks; whoever writes it cuts it to size."""
-    fd = os.open(path, _NEW, 0o600)
+    fd = _open_new(path)
     try:
         os.posix_fallocate(fd, 0, length)
     finally:
         os.close(fd)
+
+
+def _open_new(path: str, more: int = 0) -> int:
+    """For writing; made if need be.  OSError where a job has put anything but a plain file there.
+
+    Never waits: a FIFO, which nobody reads, would hold the keeper for ever.
+    """
+    fd = os.open(path, _NEW | os.O_NOFOLLOW | os.O_NONBLOCK | more, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", path)
+        os.set_blocking(fd, True)  # whoever inherits it expects that
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

@@ -30,6 +30,7 @@ READY_S = 0.5  # that a launch waits for an interpreter that has just been start
 ANSWER_S = 5.0  # that a fork may take; one is some ms, on a machine that is very busy too
 STEADY_S = 10.0  # who has served so long died of something new
 BACKOFF_MAX_S = 60.0
+DOUBLINGS_MAX = 6  # of 1 s; a thousand of them are more than a float holds
 TRIES = 2
 
 
@@ -145,7 +146,7 @@ class Forks:
     def _failed(self, key: str, why: str) -> None:
         """The next one starts after a while that doubles; until then jobs are exec'd."""
         self._failures += 1
-        delay = min(BACKOFF_MAX_S, 2.0 ** (self._failures - 1))
+        delay = min(BACKOFF_MAX_S, 2.0 ** min(self._failures - 1, DOUBLINGS_MAX))
         self._not_before = time.monotonic() + delay
         self._say(key, None, why)
 

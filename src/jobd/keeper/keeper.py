@@ -235,7 +235,10 @@ class Keeper:
             self._see_to(ended.si_pid)
 
     def _see_to_each(self) -> None:
-        for pid in (*self._mains, *self._forks.pids):
+        pids = {*self._mains, *self._forks.pids}
+        with contextlib.suppress(OSError):  # those that can't be told of are reaped later
+            pids.update(tree.children())  # other attempts' orphans, and what was left of ended ones
+        for pid in pids:
             attempt = self._mains.get(pid)
             if (attempt is None or not attempt.over) and _has_ended(pid):
                 self._see_to(pid)
@@ -255,10 +258,11 @@ class Keeper:
         with contextlib.suppress(OSError):  # only its cost is at stake
             orphan = tree.read(pid)
             owner = self._mains.get(orphan.session) if orphan is not None else None
-        if owner is not None:
-            owner.add_cost(pid)
-        else:
-            os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):  # a fork that was seen to has reaped it
+            if owner is not None:
+                owner.add_cost(pid)
+            else:
+                os.waitpid(pid, os.WNOHANG)
 
     def _conclude_if_gone(self, attempt: Attempt) -> None:
         """Its end is told when its whole tree is gone; until then it lingers.

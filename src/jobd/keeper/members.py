@@ -1,8 +1,8 @@
 """Who belongs to an attempt, wherever its processes went.
 
-In a control group the kernel knows.  Where there is none they are found by descent, session and
-group, and by the variables that they were started with; the keeper is a child subreaper, so that
-an orphan becomes its own child.
+In a control group the kernel knows.  Where there is none, and of those who left theirs, they are
+found by descent, session and group, and by the variables that they were started with; the keeper
+is a child subreaper, so that an orphan becomes its own child.
 """
 
 from __future__ import annotations
@@ -43,27 +43,6 @@ class Mains(dict[int, "Attempt"]):
         return len(self) + len(self.awaited)
 
 
-class Confined:
-    """The members of a control group."""
-
-    def __init__(self, group: Group) -> None:
-        self._group = group
-
-    def processes(self, _mains: Mains) -> list[Process]:
-        return list(tree.scan(self._group.pids()).values())
-
-    # The kernel tells at once.
-    soon = processes
-
-    def rest(self, mains: Mains) -> list[Process]:
-        """Once the main process has ended."""
-        return self.processes(mains) if self._group.populated else []
-
-    def unknown(self, _mains: Mains) -> list[int]:
-        """None: nobody leaves a group."""
-        return []
-
-
 class Related:
     """Those that descend from one main process, or can be known in another way."""
 
@@ -78,31 +57,23 @@ class Related:
         self._sweeping = sweeping
         self._born = time.monotonic()
 
-    def processes(self, mains: Mains, pids: Iterable[int] | None = None) -> list[Process]:
-        """The whole tree, as it is now; `pids` are the only ones to look at."""
-        found = tree.scan(pids)
-        keeper = os.getpid()
-        roots = [
-            process.pid
-            for process in found.values()
-            if process.parent == keeper
-            and (process.pid == self._pid if process.pid in mains else self._owns(process, mains))
-        ]
-        return tree.descendants(roots, found)
+    def processes(self, mains: Mains) -> list[Process]:
+        """The whole tree, as it is now."""
+        return self._related(mains, None)
 
     def soon(self, mains: Mains) -> list[Process]:
         """The same without a look at every process of the machine, for who asks again and again."""
         others = {*mains, *mains.warm} - {self._pid}
-        return self.processes(mains, tree.walk(p for p in tree.children() if p not in others))
+        return self._related(mains, tree.walk(p for p in tree.children() if p not in others))
 
     def rest(self, mains: Mains) -> list[Process]:
         """Once the main process has ended.  OSError where that can't be seen now."""
         if _no_child_lives():
             # Only the dead are left, and mostly that is the main process alone.
-            return self.processes(mains, tree.children())
+            return self._related(mains, tree.children())
         if self._has_no_orphans(mains):
             return []
-        return self.processes(mains, self._possible_pids())
+        return self._related(mains, self._possible_pids())
 
     def unknown(self, mains: Mains) -> list[int]:
         """Orphans that live, may be this attempt's, and can't be told from another's.
@@ -119,7 +90,20 @@ class Related:
             and orphan.started >= self._started
             and not {orphan.session, orphan.group} & set(mains)
             and tree.marker(orphan.pid) is None
+            and self._in_group(orphan.pid) is None
         ]
+
+    def _related(self, mains: Mains, pids: Iterable[int] | None) -> list[Process]:
+        """`pids` are the only ones to look at; None: all there are."""
+        found = tree.scan(pids)
+        keeper = os.getpid()
+        roots = [
+            process.pid
+            for process in found.values()
+            if process.parent == keeper
+            and (process.pid == self._pid if process.pid in mains else self._owns(process, mains))
+        ]
+        return tree.descendants(roots, found)
 
     def _owns(self, orphan: Process, mains: Mains) -> bool:
         """Whether an orphan that the kernel gave to the keeper comes from this attempt."""
@@ -130,10 +114,17 @@ class Related:
         marker = tree.marker(orphan.pid)
         if marker is not None:
             return marker == self._marker
+        in_group = self._in_group(orphan.pid)
+        if in_group is not None:
+            return in_group
         # Nobody else can be its origin if this attempt is the only one; with several it stays
         # until the last of them ends, and is told of as `unknown`.
         alone = mains.possible == 1 and self._sweeping
         return alone and self._started is not None and orphan.started >= self._started
+
+    def _in_group(self, _pid: int) -> bool | None:
+        """Whether it is in this attempt's group; None: in no attempt's."""
+        return None
 
     def _has_no_orphans(self, mains: Mains) -> bool:
         """Whether all the keeper's children are known: what is left of a tree whose main process
@@ -155,6 +146,32 @@ class Related:
         if last is None or not self._pid <= last <= self._pid + NEAR_PIDS:
             return None
         return range(self._pid + 1, last + 1)
+
+
+class Confined(Related):
+    """The members of a control group, and who left it: root may, or whoever owns the groups.
+
+    Of those nobody is missed who would be found without a group.
+    """
+
+    def __init__(
+        self, group: Group, pid: int, started: int | None, marker: Marker, *, sweeping: bool
+    ) -> None:
+        super().__init__(pid, started, marker, sweeping=sweeping)
+        self._group = group
+
+    def processes(self, mains: Mains) -> list[Process]:
+        """The kernel tells at once of nearly all."""
+        inside = tree.scan(self._group.pids())
+        return list((inside | {p.pid: p for p in super().soon(mains)}).values())
+
+    soon = processes
+
+    def rest(self, mains: Mains) -> list[Process]:
+        return self.processes(mains) if self._group.populated else super().rest(mains)
+
+    def _in_group(self, pid: int) -> bool | None:
+        return self._group.holds(pid)
 
 
 def _no_child_lives() -> bool:

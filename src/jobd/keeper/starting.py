@@ -68,6 +68,8 @@ class Prepared:
     def begun(self, pid: int) -> Attempt:
         """It runs, and whatever fails from here on, nobody may be told otherwise."""
         self._runs = True
+        if self.group is not None:
+            self.group.limit(self.message.get("limits") or {})
         attempt = attempts.Attempt(self.message, pid, self.group)
         # A claim that can't be signed still holds: who settles it knows the processes by their
         # marker.
@@ -104,7 +106,7 @@ class Prepared:
 def _group(message: Message, groups: Groups) -> Group | None:
     """What lacks for a group is no reason not to run: there is another way to know the members."""
     with contextlib.suppress(OSError):
-        return groups.make(os.path.basename(message["directory"]), message.get("limits") or {})
+        return groups.make(os.path.basename(message["directory"]))
     return None
 
 

@@ -233,7 +233,7 @@ def _owner(
 
 
 def _confined(process: tree.Process, groups: Mapping[str, Orphan]) -> Orphan | None:
-    """Of whose group it is a member, which no process can leave by itself.  Never this process."""
+    """Of whose group it is a member; who left that has its marker still.  Never this process."""
     for attempts in {os.path.dirname(directory) for directory in groups}:
         name = cgroup.attempt_in(process.pid, cgroup.home_name(os.path.dirname(attempts)))
         if name is not None and process.pid != os.getpid():
