@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import shutil
+import tempfile
+from contextlib import contextmanager
 
 import pytest
 
@@ -28,6 +31,27 @@ def write(tmp_path):
         return path
 
     return write
+
+
+@contextmanager
+def without_root():
+    """Whom modes hold for."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+@pytest.fixture
+def shared():
+    """Logs that another user may read, too."""
+    directory = tempfile.mkdtemp(prefix="jobd-")
+    os.chmod(directory, 0o755)
+    yield directory
+    shutil.rmtree(directory)
 
 
 def test_pieces_join_to_the_whole_and_never_split_a_character(output, write):
@@ -200,3 +224,43 @@ def test_a_new_bound_counts_what_is_there_but_for_what_still_runs(tmp_path, writ
     asyncio.run(output.scan(lambda: [(ID, 2)]))
     output.close()
     assert (old.exists(), running.exists(), new.exists()) == (False, True, True)
+
+
+def test_a_directory_that_a_job_has_shut_is_no_reason_not_to_start(shared):
+    shut, fine = (f"{shared}/output/{id[:2]}/{id}" for id in (ID, "cd00000000000001"))
+    for directory in (shut, fine):
+        os.makedirs(directory)
+        with open(f"{directory}/1.stdout", "wb") as file:
+            file.write(b"x" * 20_000)
+    os.chmod(shut, 0)
+    output = Outputs(shared, total_max_bytes=1 << 30)
+    with without_root():
+        asyncio.run(output.scan())
+    os.chmod(shut, 0o755)
+    output.close()
+    assert set(output._ended) == {("cd00000000000001", 1)}
+
+
+def test_nor_is_one_that_leads_nowhere(tmp_path, write):
+    write("x")
+    loop = tmp_path / "output" / "cd" / "cd00000000000001"
+    loop.parent.mkdir()
+    loop.symlink_to(loop)
+    output = Outputs(tmp_path, total_max_bytes=1 << 30)
+    asyncio.run(output.scan())
+    output.close()
+    assert set(output._ended) == {(ID, 1)}
+
+
+def test_output_that_a_job_has_shut_is_none(shared):
+    directory = f"{shared}/output/{ID[:2]}/{ID}"
+    os.makedirs(directory)
+    for stream in ("stdout", "stderr", "order"):
+        with open(f"{directory}/1.{stream}", "wb") as file:
+            file.write(b"x")
+        os.chmod(f"{directory}/1.{stream}", 0)
+    output = Outputs(shared)
+    with without_root():
+        chunks = [output.read_now(ID, 1, stream, over=True) for stream in ("stdout", "both")]
+    output.close()
+    assert [chunk.data for chunk in chunks] == ["", ""]

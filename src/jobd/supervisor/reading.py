@@ -27,7 +27,9 @@ _FLAGS: Final = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
 # Nothing is there, or something that is no file of ours: a job can make anything of it.
-_NOT_OURS: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
+_NOT_OURS: Final = (
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES,
+)  # fmt: skip
 
 Turn = tuple[int, int]  # of a stream, by its index, up to this byte
 

@@ -53,7 +53,7 @@ def sizes(outputs: str) -> list[tuple[str, int, int]]:
         if number.isdecimal() and end in ENDS:
             try:
                 status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:  # removed meanwhile
+            except OSError:  # removed meanwhile, or a job has shut its directory
                 continue
             at, size = found.get((id, int(number)), (0.0, 0))
             found[id, int(number)] = max(at, status.st_mtime), size + disk_bytes(status)
@@ -69,7 +69,8 @@ def _files(outputs: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
+    """None where it can't be read: a job may have shut it, or put a link in its place."""
     try:
         return list(os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []
