@@ -126,8 +126,7 @@ def test_an_outcome_that_says_more_than_a_keeper_would_is_not_taken(tmp_path, fo
 def test_strays_are_told_by_pid_in_the_log(scene, caplog):
     async def act(world):
         id = world.launch("true")
-        sizes = dict.fromkeys(("stdout_bytes", "stderr_bytes", "order_bytes"), 0)
-        ended = {"id": id, "attempt": 1, "strays": [11, 12], **sizes}
+        ended = {"id": id, "attempt": 1, "strays": [11, 12]}
         report = {"report": "ended", "outcome": OUTCOME | ended, "result": None}
         world.supervisor._receive(report)
         await world.until(lambda: world.reports)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import contextmanager
 
@@ -197,10 +198,10 @@ def test_a_job_that_is_forgotten_loses_its_output(tmp_path, write):
 
 
 def test_the_oldest_output_goes_when_there_is_too_much(tmp_path, write):
-    output = Outputs(tmp_path, total_max_bytes=25)
-    files = [write("x" * 10, attempt=n) for n in (1, 2, 3)]
+    output = Outputs(tmp_path, total_max_bytes=50_000)
+    files = [write("x" * 20_000, attempt=n) for n in (1, 2, 3)]
     for number in (1, 2, 3):
-        output.ended(ID, number, 10)
+        output.ended(ID, number)
     output.close()
     assert [file.exists() for file in files] == [False, True, True]
 
@@ -264,3 +265,24 @@ def test_output_that_a_job_has_shut_is_none(shared):
         chunks = [output.read_now(ID, 1, stream, over=True) for stream in ("stdout", "both")]
     output.close()
     assert [chunk.data for chunk in chunks] == ["", ""]
+
+
+def test_what_an_attempt_left_counts_though_no_keeper_told_of_its_end(scene, world):
+    def wrote(id):
+        return world.log_dir / "output" / id[:2] / id / "1.stdout"
+
+    def launched(id, then):
+        return world.launch("sh", "-c", f"head -c 20000 /dev/zero; {then}", id=id)
+
+    async def act(world):
+        world.output.total_max_bytes = 30_000
+        await world.ending(launched("job0000000000001", "true"))
+        lost = launched("job0000000000002", "sleep 600")
+        await world.until(lambda: wrote(lost).exists() and wrote(lost).stat().st_size == 20_000)
+        assert wrote("job0000000000001").exists()
+        os.kill(world.keeper_pid(), signal.SIGKILL)
+        assert (await world.ending(lost)).kind == "interrupted"
+        await world.until(lambda: not wrote("job0000000000001").exists())
+        assert wrote(lost).exists()
+
+    scene(act)

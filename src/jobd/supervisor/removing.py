@@ -45,6 +45,15 @@ def disk_bytes(status: os.stat_result) -> int:
     return status.st_size if blocks is None else blocks * 512
 
 
+def size(stem: str) -> int:
+    """Bytes on the disk, of all that one attempt has left."""
+    total = 0
+    for end in ENDS:
+        with contextlib.suppress(OSError):  # none, mostly
+            total += disk_bytes(os.lstat(stem + end))
+    return total
+
+
 def sizes(outputs: str) -> list[tuple[str, int, int]]:
     """(id, attempt, bytes on the disk) of every attempt that left something, the oldest first."""
     found: dict[tuple[str, int], tuple[float, int]] = {}
