@@ -20,6 +20,8 @@ env = { MODE = "warm" }
 [env]
 pass = []
 set = { PATH = "/bin", MODE = "cold" }
+[allow.callables]
+"app.jobs:*" = []
 [output]
 max_bytes = "1MiB"
 """
@@ -47,7 +49,19 @@ def test_a_start_is_told_of_the_warm_interpreter_as_configured(in_force) -> None
 
 
 def test_with_exec_there_is_none(in_force) -> None:
-    assert in_force('[python]\nstart = "exec"').launch().runtime is None
+    text = """
+        [python]
+        start = "exec"
+        [allow.callables]
+        "app.jobs:*" = []
+    """
+    assert in_force(text).launch().runtime is None
+
+
+def test_where_no_callable_may_run_there_is_none(in_force) -> None:
+    nothing, _, _ = WARM.partition("[allow.callables]")
+    assert in_force(nothing).launch().runtime is None
+    assert in_force(f'{nothing}[allow]\ncommands = ["/bin/true"]').launch().runtime is None
 
 
 def test_every_reload_and_every_life_has_an_interpreter_of_its_own(in_force) -> None:

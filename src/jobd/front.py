@@ -66,6 +66,7 @@ class InForce:
         return self._settings
 
     def _launch_settings(self) -> LaunchSettings:
+        """Where no callable may run, nobody would ever fork from a warm interpreter."""
         python, daemon = self.config.python, self.config.daemon
         path = [str(path) for path in python.path]
         runtime = {
@@ -83,7 +84,7 @@ class InForce:
             stray=daemon.stray_children,
             patterns=self.config.allow.patterns,
             output_max=self.config.output.max_bytes,
-            runtime=runtime if python.start == "fork" else None,
+            runtime=runtime if python.start == "fork" and self.config.allow.patterns else None,
         )
 
 
