@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from jobd.clock import SystemClock
 from jobd.config import load
-from jobd.front import InForce
+from jobd.core.job import Policy
+from jobd.front import Front, InForce
 
 WARM = """
 [python]
@@ -71,3 +73,16 @@ def test_every_reload_and_every_life_has_an_interpreter_of_its_own(in_force) -> 
     one.follow(one.load())
     keys.append(one.launch().runtime["key"])
     assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize("is_command", [False, True])
+def test_a_submission_has_its_policy_resolved_once(in_force, monkeypatch, is_command) -> None:
+    made = []
+    monkeypatch.setattr("jobd.config.policy.Policy", lambda **of: made.append(of) or Policy(**of))
+    front = Front(
+        in_force=in_force(WARM), clock=SystemClock(), daemon=None, hub=None, store=None,
+        joblog=None, tally=None, outputs=None, pid_of=None, stop=None, upgrade=None, reloaded=None,
+    )  # fmt: skip
+    assert front.limit_faults({"timeout": 5.0}, is_command=is_command) == []
+    assert front.policy({"timeout": 5.0}, is_command=is_command).timeout == 5
+    assert len(made) == 1

@@ -528,8 +528,8 @@ MUTANTS = [
     ),
     Mutant(
         "a field with a fault is looked at for ceilings", "src/jobd/rpc/submission.py",
-        "if n not in named})",
-        "})",
+        "_policy_of(given).items() if name not in named}",
+        "_policy_of(given).items()}",
         ("tests/rpc/test_progress.py",),
     ),
 ]  # fmt: skip
