@@ -79,8 +79,9 @@ def launch_message(effect: Launch, settings: LaunchSettings, places: Places) -> 
         text = _call_text(call, effect, settings)
         cwd = effect.policy.cwd or settings.python_cwd or places.home
         env |= settings.python_env
-        if not any(_heeded_at_start(name) and env.get(name) != own[name] for name in own):
-            runtime = settings.runtime
+        at_start = any(_heeded_at_start(name) and env.get(name) != own[name] for name in own)
+        if settings.runtime is not None and not at_start:
+            runtime = settings.runtime["key"]  # the keeper was told the rest before (`warm`)
     env |= own
     env[protocol.SOCKET_PATH] = settings.socket
     if effect.policy.stop_signal != "SIGTERM":
