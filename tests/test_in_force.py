@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from jobd.clock import SystemClock
 from jobd.config import load
-from jobd.front import InForce
+from jobd.core.job import Policy
+from jobd.front import Front, InForce
 
 WARM = """
 [python]
@@ -20,6 +22,8 @@ env = { MODE = "warm" }
 [env]
 pass = []
 set = { PATH = "/bin", MODE = "cold" }
+[allow.callables]
+"app.jobs:*" = []
 [output]
 max_bytes = "1MiB"
 """
@@ -47,7 +51,19 @@ def test_a_start_is_told_of_the_warm_interpreter_as_configured(in_force) -> None
 
 
 def test_with_exec_there_is_none(in_force) -> None:
-    assert in_force('[python]\nstart = "exec"').launch().runtime is None
+    text = """
+        [python]
+        start = "exec"
+        [allow.callables]
+        "app.jobs:*" = []
+    """
+    assert in_force(text).launch().runtime is None
+
+
+def test_where_no_callable_may_run_there_is_none(in_force) -> None:
+    nothing, _, _ = WARM.partition("[allow.callables]")
+    assert in_force(nothing).launch().runtime is None
+    assert in_force(f'{nothing}[allow]\ncommands = ["/bin/true"]').launch().runtime is None
 
 
 def test_every_reload_and_every_life_has_an_interpreter_of_its_own(in_force) -> None:
@@ -57,3 +73,16 @@ def test_every_reload_and_every_life_has_an_interpreter_of_its_own(in_force) -> 
     one.follow(one.load())
     keys.append(one.launch().runtime["key"])
     assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize("is_command", [False, True])
+def test_a_submission_has_its_policy_resolved_once(in_force, monkeypatch, is_command) -> None:
+    made = []
+    monkeypatch.setattr("jobd.config.policy.Policy", lambda **of: made.append(of) or Policy(**of))
+    front = Front(
+        in_force=in_force(WARM), clock=SystemClock(), daemon=None, hub=None, store=None,
+        joblog=None, tally=None, outputs=None, pid_of=None, stop=None, upgrade=None, reloaded=None,
+    )  # fmt: skip
+    assert front.limit_faults({"timeout": 5.0}, is_command=is_command) == []
+    assert front.policy({"timeout": 5.0}, is_command=is_command).timeout == 5
+    assert len(made) == 1

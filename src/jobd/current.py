@@ -170,7 +170,7 @@ class _Reports:
         self._lock = allocate_lock()
         self._held: list[Told] = []  # at most one; a list, since its changes are atomic
         self._sent: Told | None = None
-        self._unsure = False  # whether that one was taken
+        self._unsure = False  # whether the daemon that is there knows that one
         self._link: _Link | None = None
         self._saved = _AT_ONCE
         self._counted_at = 0.0
@@ -234,15 +234,14 @@ class _Reports:
         try:
             self._link.send(_request(self._link.number, self._sent))
         except OSError:
-            self._unsure = True
             self._lost()
 
     def _lost(self) -> bool:
-        """Whether there had been a connection.  What was sent on it may have been for nobody."""
+        """Whether there had been a connection.  The next daemon knows nothing of what it took."""
         link, self._link = self._link, None
         if link is not None:
             link.close()
-            self._unsure = self._unsure or link.unanswered > 0
+            self._unsure = self._sent is not None
         return link is not None
 
     def _last(self) -> None:
@@ -254,8 +253,8 @@ class _Reports:
         try:
             until = monotonic() + _LAST_S
             while monotonic() < until:
-                if self._held or self._unsure:
-                    self._send()
+                if self._held or self._sent:
+                    self._send()  # if need be; a daemon that went away is noticed here
                 if self._link is None or not self._link.unanswered:
                     break
                 try:

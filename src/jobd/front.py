@@ -66,6 +66,7 @@ class InForce:
         return self._settings
 
     def _launch_settings(self) -> LaunchSettings:
+        """Where no callable may run, nobody would ever fork from a warm interpreter."""
         python, daemon = self.config.python, self.config.daemon
         path = [str(path) for path in python.path]
         runtime = {
@@ -83,7 +84,7 @@ class InForce:
             stray=daemon.stray_children,
             patterns=self.config.allow.patterns,
             output_max=self.config.output.max_bytes,
-            runtime=runtime if python.start == "fork" else None,
+            runtime=runtime if python.start == "fork" and self.config.allow.patterns else None,
         )
 
 
@@ -127,14 +128,14 @@ class Front:
     def policy(self, fields: Mapping[str, Any], *, is_command: bool) -> Policy:
         return self._in_force.config.policy(fields, is_command=is_command)
 
-    def limit_faults(self, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def limit_faults(self, fields: Mapping[str, Any], *, is_command: bool) -> list[tuple[str, str]]:
         """What goes beyond the ceilings; and of the limits that would hold, the config's among
         them, those that this host can't keep.
         """
         config = self._in_force.config
         faults = list(config.ceilings.faults(fields))
         beyond = dict(faults)
-        limits = config.policy(fields, is_command=True).limits
+        limits = config.policy(fields, is_command=is_command).limits
         unkept = ((f"limits.{name}", why) for name, why in host.limit_faults(limits))
         return faults + [(field, why) for field, why in unkept if field not in beyond]
 

@@ -115,6 +115,20 @@ def test_the_last_one_is_told_again_where_its_answer_was_lost(job, daemon, scrip
     assert told == [{"id": "abc", "fraction": 1}] * 2
 
 
+@pytest.mark.parametrize("more", ["", " current_job.progress(0.6)\n"])
+def test_the_next_daemon_is_told_what_the_last_one_took(job, daemon, scripted, more):
+    daemon.on("progress", scripted.FAREWELL, {})
+    _, told = job(f"""
+ import select
+ current_job.progress(0.5)
+ gone = select.poll()
+ gone.register(type(current_job).progress.__globals__["_reports"]._link._socket, select.POLLRDHUP)
+ assert gone.poll(5000)
+{more}""")
+    assert [params["fraction"] for params in told] == [0.5, 0.6 if more else 0.5]
+    assert daemon.connections == 2
+
+
 def test_a_refusal_is_no_concern_of_the_jobs(job, daemon):
     daemon.on("progress", NotFound("no such job"))
     ran, told = job(" current_job.progress(0.5)")

@@ -95,19 +95,7 @@ def test_json_is_the_daemons_answer(jobctl, running):
     assert (code, json.loads(out)) == (0, {"jobs": documents, "cursor": None})
 
 
-def test_no_more_is_asked_for_than_runs(jobctl, running, daemon):
-    """Having found them the daemon looks no further, however long its history is."""
-    running({}, {"id": "b" * 16})
-    jobctl("top")
-    assert {"status": "running", "limit": 2} in [p for m, p in daemon.all_asked() if m == "list"]
-
-
-def test_one_that_starts_between_two_questions_pushes_out_nobody(running, daemon):
-    """Of two, counted as one, the first answer would show the newer alone."""
-    running({}, {"id": "b" * 16})
-    stats = daemon.script["stats"][0]
-    daemon.on("stats", {**stats, "running": 1}, stats)
-
+def looked(daemon):
     async def look():
         watch = Watch(daemon.path)
         try:
@@ -115,7 +103,22 @@ def test_one_that_starts_between_two_questions_pushes_out_nobody(running, daemon
         finally:
             await watch.aclose()
 
-    assert [job.id for job in asyncio.run(look()).jobs] == [JOB, "b" * 16]
+    return asyncio.run(look())
+
+
+def test_a_look_asks_once_what_runs_and_how_much(running, daemon):
+    running({}, {"id": "b" * 16})
+    looked(daemon)
+    asked = [method for method, _ in daemon.all_asked()]
+    assert (asked.count("list"), asked.count("stats")) == (1, 1)
+
+
+def test_one_that_starts_between_two_questions_pushes_out_nobody(running, daemon):
+    """Of two, counted as one, the first answer would show the newer alone."""
+    running({}, {"id": "b" * 16})
+    stats = daemon.script["stats"][0]
+    daemon.on("stats", {**stats, "running": 1}, stats)
+    assert [job.id for job in looked(daemon).jobs] == [JOB, "b" * 16]
 
 
 @pytest.mark.parametrize("interval", ["0.1", "0", "-1", "soon"])

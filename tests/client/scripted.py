@@ -10,6 +10,7 @@ import socket
 import threading
 
 DROP = object()  # the connection closes instead of an answer
+FAREWELL = object()  # the connection closes after an answer
 HALF = object()  # and this after the beginning of one
 SILENCE = object()  # no answer, ever
 UNSAID = {"status": {"status": "running", "attempt": 1}}  # what is answered unless it is scripted
@@ -123,6 +124,9 @@ class _Link:
         if isinstance(answer, Unread):
             error = {"code": answer.error.code, "message": str(answer.error)}
             self.send({"id": None, "error": error})
+            self.close()
+        elif answer is FAREWELL:
+            self.send({"id": id, "result": {}})
             self.close()
         elif answer in (DROP, HALF):
             if answer is HALF:

@@ -460,10 +460,16 @@ MUTANTS = [
         (STOPPING,),
     ),
     Mutant(
-        "top asks for the whole history", "src/jobd/cli/top/glance.py",
-        '            limit = min(stats["running"], SHOWN_MAX)\n',
-        "            limit = SHOWN_MAX\n",
-        ("tests/cli/test_top.py",),
+        "a list of what runs looks at the whole history", "src/jobd/rpc/listing.py",
+        "            if left == 0:\n",
+        "            if left < 0:\n",
+        ("tests/rpc/test_methods.py",),
+    ),
+    Mutant(
+        "a list takes what has ended meanwhile for found", "src/jobd/rpc/listing.py",
+        "    return sum(engine.counts[status] for status in statuses) - counted\n",
+        "    return sum(engine.counts[status] for status in statuses) - len(above | found)\n",
+        ("tests/rpc/test_methods.py",),
     ),
     # Signs of life, and what an end means.
     Mutant(
@@ -528,8 +534,8 @@ MUTANTS = [
     ),
     Mutant(
         "a field with a fault is looked at for ceilings", "src/jobd/rpc/submission.py",
-        "if n not in named})",
-        "})",
+        "_policy_of(given).items() if name not in named}",
+        "_policy_of(given).items()}",
         ("tests/rpc/test_progress.py",),
     ),
 ]  # fmt: skip

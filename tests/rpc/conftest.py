@@ -150,8 +150,8 @@ class World:
         shaped = {name: policy_value(name, value) for name, value in fields.items()}
         return Policy(**({"retry_attempts": 0} if is_command else {}) | shaped)
 
-    def limit_faults(self, fields):
-        self.asked_for.append(dict(fields))
+    def limit_faults(self, fields, *, is_command):
+        self.asked_for.append((dict(fields), is_command))
         return [fault for fault in self.beyond if fault[0] in fields]
 
     def authorise(self, call):

@@ -249,6 +249,61 @@ async def test_list_looks_at_a_bounded_part_and_goes_on_from_there(client, world
     assert [job["id"] for job in answer["jobs"]] == [rare]
 
 
+@pytest.fixture
+def history(client, world):
+    """Makes many jobs that wait for long."""
+    world.engine.rules = world.engine.rules.__class__(max_running=2, max_pending=20_000)
+
+    async def make(count):
+        while count:
+            count -= (some := min(count, 500))
+            await client.call("submit_many", jobs=[{**TARGET, "delay": 60}] * some)
+
+    return make
+
+
+async def test_who_asks_for_what_runs_is_not_sent_through_the_history(client, history):
+    await history(5500)
+    old = await client.submit()
+    await history(5500)
+    new = await client.submit()
+    first = await client.call("list", status="running")
+    assert [job["id"] for job in first["jobs"]] == [new]
+    rest = await client.call("list", status="running", cursor=first["cursor"])
+    assert [job["id"] for job in rest["jobs"]] == [old]
+    assert rest["cursor"] is None, "both were found"
+    none = await client.call("list", status="running", queue="mail", cursor=first["cursor"])
+    assert none == {"jobs": [], "cursor": None}
+
+
+async def test_nor_who_asks_for_few_others(client, world, history):
+    await history(5500)
+    id = await client.submit()
+    world.finish(id)
+    await client.submit()
+    assert (await client.call("list", status="completed"))["cursor"] is None
+    both = await client.call("list", status=["completed", "running"])
+    assert (len(both["jobs"]), both["cursor"]) == (2, None)
+
+
+async def test_what_ends_while_it_is_read_hides_nothing(client, world, history):
+    old = await client.submit()
+    await history(1500)  # more than one look
+    new = await client.submit()
+    look, looks = world.ask, []
+
+    async def ask(question):
+        found = await look(question)
+        if not looks:
+            world.finish(new)
+        looks.append(question)
+        return found
+
+    world.ask = ask
+    listed = (await client.call("list", status="running"))["jobs"]
+    assert [job["id"] for job in listed] == [new, old]
+
+
 # retry, remove
 
 

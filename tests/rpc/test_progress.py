@@ -91,10 +91,13 @@ async def test_what_goes_beyond_a_ceiling_is_named_with_every_other_bad_field(cl
     assert not len(world.engine.jobs)
 
 
-async def test_only_fields_without_a_fault_are_looked_at_for_ceilings(client, world):
-    given = {**TARGET, "limits": {"memory": "much"}, "timeout": 9, "tags": ["a"]}
+@pytest.mark.parametrize(("job", "is_command"), [(TARGET, False), (COMMAND, True)])
+async def test_only_fields_without_a_fault_are_looked_at_for_ceilings(
+    client, world, job, is_command
+):
+    given = {**job, "limits": {"memory": "much"}, "timeout": 9, "tags": ["a"]}
     await client.refusal("submit", given, -32602)
-    assert world.asked_for == [{"timeout": 9}]
+    assert world.asked_for == [({"timeout": 9}, is_command)]
 
 
 async def test_in_a_batch_each_is_named_by_its_place(client, world):

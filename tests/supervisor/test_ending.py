@@ -28,6 +28,12 @@ def outcome_read(tmp_path, **more):
     return read_outcome(str(tmp_path), ID, 1)
 
 
+def test_what_a_keeper_of_the_release_before_has_written_is_taken(tmp_path):
+    ending = outcome_read(tmp_path, version=1, callable=False, exit_code=3, stdout_bytes=1)
+    assert (ending.kind, ending.exit_code, ending.cpu_time) == ("exit", 3, 0.1)
+    assert outcome_read(tmp_path, version=protocol.VERSION + 1) is None
+
+
 def test_the_classes_of_an_exception_are_told():
     assert told().mro == ("app.E", "Exception")
 
@@ -120,8 +126,7 @@ def test_an_outcome_that_says_more_than_a_keeper_would_is_not_taken(tmp_path, fo
 def test_strays_are_told_by_pid_in_the_log(scene, caplog):
     async def act(world):
         id = world.launch("true")
-        sizes = dict.fromkeys(("stdout_bytes", "stderr_bytes", "order_bytes"), 0)
-        ended = {"id": id, "attempt": 1, "strays": [11, 12], **sizes}
+        ended = {"id": id, "attempt": 1, "strays": [11, 12]}
         report = {"report": "ended", "outcome": OUTCOME | ended, "result": None}
         world.supervisor._receive(report)
         await world.until(lambda: world.reports)

@@ -2,6 +2,10 @@
 
 import asyncio
 import os
+import shutil
+import signal
+import tempfile
+from contextlib import contextmanager
 
 import pytest
 
@@ -28,6 +32,27 @@ def write(tmp_path):
         return path
 
     return write
+
+
+@contextmanager
+def without_root():
+    """Whom modes hold for."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+@pytest.fixture
+def shared():
+    """Logs that another user may read, too."""
+    directory = tempfile.mkdtemp(prefix="jobd-")
+    os.chmod(directory, 0o755)
+    yield directory
+    shutil.rmtree(directory)
 
 
 def test_pieces_join_to_the_whole_and_never_split_a_character(output, write):
@@ -173,10 +198,10 @@ def test_a_job_that_is_forgotten_loses_its_output(tmp_path, write):
 
 
 def test_the_oldest_output_goes_when_there_is_too_much(tmp_path, write):
-    output = Outputs(tmp_path, total_max_bytes=25)
-    files = [write("x" * 10, attempt=n) for n in (1, 2, 3)]
+    output = Outputs(tmp_path, total_max_bytes=50_000)
+    files = [write("x" * 20_000, attempt=n) for n in (1, 2, 3)]
     for number in (1, 2, 3):
-        output.ended(ID, number, 10)
+        output.ended(ID, number)
     output.close()
     assert [file.exists() for file in files] == [False, True, True]
 
@@ -200,3 +225,64 @@ def test_a_new_bound_counts_what_is_there_but_for_what_still_runs(tmp_path, writ
     asyncio.run(output.scan(lambda: [(ID, 2)]))
     output.close()
     assert (old.exists(), running.exists(), new.exists()) == (False, True, True)
+
+
+def test_a_directory_that_a_job_has_shut_is_no_reason_not_to_start(shared):
+    shut, fine = (f"{shared}/output/{id[:2]}/{id}" for id in (ID, "cd00000000000001"))
+    for directory in (shut, fine):
+        os.makedirs(directory)
+        with open(f"{directory}/1.stdout", "wb") as file:
+            file.write(b"x" * 20_000)
+    os.chmod(shut, 0)
+    output = Outputs(shared, total_max_bytes=1 << 30)
+    with without_root():
+        asyncio.run(output.scan())
+    os.chmod(shut, 0o755)
+    output.close()
+    assert set(output._ended) == {("cd00000000000001", 1)}
+
+
+def test_nor_is_one_that_leads_nowhere(tmp_path, write):
+    write("x")
+    loop = tmp_path / "output" / "cd" / "cd00000000000001"
+    loop.parent.mkdir()
+    loop.symlink_to(loop)
+    output = Outputs(tmp_path, total_max_bytes=1 << 30)
+    asyncio.run(output.scan())
+    output.close()
+    assert set(output._ended) == {(ID, 1)}
+
+
+def test_output_that_a_job_has_shut_is_none(shared):
+    directory = f"{shared}/output/{ID[:2]}/{ID}"
+    os.makedirs(directory)
+    for stream in ("stdout", "stderr", "order"):
+        with open(f"{directory}/1.{stream}", "wb") as file:
+            file.write(b"x")
+        os.chmod(f"{directory}/1.{stream}", 0)
+    output = Outputs(shared)
+    with without_root():
+        chunks = [output.read_now(ID, 1, stream, over=True) for stream in ("stdout", "both")]
+    output.close()
+    assert [chunk.data for chunk in chunks] == ["", ""]
+
+
+def test_what_an_attempt_left_counts_though_no_keeper_told_of_its_end(scene, world):
+    def wrote(id):
+        return world.log_dir / "output" / id[:2] / id / "1.stdout"
+
+    def launched(id, then):
+        return world.launch("sh", "-c", f"head -c 20000 /dev/zero; {then}", id=id)
+
+    async def act(world):
+        world.output.total_max_bytes = 30_000
+        await world.ending(launched("job0000000000001", "true"))
+        lost = launched("job0000000000002", "sleep 600")
+        await world.until(lambda: wrote(lost).exists() and wrote(lost).stat().st_size == 20_000)
+        assert wrote("job0000000000001").exists()
+        os.kill(world.keeper_pid(), signal.SIGKILL)
+        assert (await world.ending(lost)).kind == "interrupted"
+        await world.until(lambda: not wrote("job0000000000001").exists())
+        assert wrote(lost).exists()
+
+    scene(act)

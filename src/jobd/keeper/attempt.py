@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from jobd.keeper import files, limits, members, posix, tree
+from jobd.keeper import limits, members, posix, tree
 from jobd.keeper.protocol import SOCKET_PATH, VERSION
 
 assert sys.platform != "win32"
@@ -26,8 +26,8 @@ STRAYS_MAX = 100  # pids that an outcome tells of: it has to fit into its room
 class Attempt:
     __slots__ = (
         "cpu_s", "directory", "group", "id", "is_callable", "killed", "limit", "marker", "max_rss",
-        "members", "meter", "number", "order", "over", "pid", "start_ticks", "started_at", "stderr",
-        "stdout", "stopping", "stray",
+        "members", "meter", "number", "over", "pid", "start_ticks", "started_at", "stopping",
+        "stray",
     )  # fmt: skip
 
     def __init__(self, launch: Message, pid: int, group: Group | None) -> None:
@@ -35,9 +35,6 @@ class Attempt:
         self.number: int = launch["attempt"]
         self.marker = tree.Marker(launch["env"][SOCKET_PATH], self.id, self.number)
         self.directory: str = launch["directory"]
-        self.stdout: str = launch["stdout"]
-        self.stderr: str = launch["stderr"]
-        self.order: str = launch.get("order") or ""
         self.stray: str = launch["stray"]
         self.is_callable: bool = launch["call"] is not None
         self.pid = pid
@@ -120,9 +117,6 @@ class Attempt:
             "strays": strays,
             "cpu_time": round(self._cpu_s(usage.ru_utime + usage.ru_stime), 6),
             "max_rss": max(self.max_rss, posix.max_rss_bytes(usage.ru_maxrss)),
-            "stdout_bytes": files.disk_bytes(self.stdout),
-            "stderr_bytes": files.disk_bytes(self.stderr),
-            "order_bytes": files.disk_bytes(self.order),
             "callable": self.is_callable,
         }
 

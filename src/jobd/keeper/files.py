@@ -131,14 +131,6 @@ def _remove(path: str) -> None:
     os.rmdir(path)
 
 
-def disk_bytes(path: str) -> int:
-    """What the file takes on the disk, holes not counted; of a link, nothing that it leads to."""
-    try:
-        return os.lstat(path).st_blocks * 512
-    except OSError:
-        return 0  # removed meanwhile
-
-
 def write_all(fd: int, content: bytes) -> int:
     """How many bytes that was."""
     view = memoryview(content)

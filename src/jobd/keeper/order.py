@@ -11,6 +11,8 @@ import contextlib
 import os
 import struct
 
+from jobd.keeper.results import SUSPICIOUS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +20,6 @@ if TYPE_CHECKING:
 RECORDS_MAX = 4096  # then each second turn is made one with the one before it
 
 _RECORD = struct.Struct("<Q")  # the byte, twice; and 1 for stderr
-_READ = os.O_RDONLY
-_WRITE = os.O_WRONLY | os.O_CREAT
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):  # not on every platform
-    _READ |= getattr(os, _name, 0)
-    _WRITE |= getattr(os, _name, 0)
 
 
 class Order:
@@ -55,7 +52,7 @@ class Order:
 
     def _write(self, path: str, index: int, turns: list[tuple[int, int]]) -> None:
         content = b"".join(_RECORD.pack(end << 1 | stream) for stream, end in turns)
-        fd = os.open(path, _WRITE, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | SUSPICIOUS, 0o600)
         try:
             # In its own place, so that half a record of a full disk is in nobody's way.
             os.lseek(fd, index * _RECORD.size, os.SEEK_SET)
@@ -68,7 +65,7 @@ class Order:
 def read(path: str) -> Iterator[tuple[int, int]]:
     """(stream, end) of each turn.  None where there is no such file, or nothing of ours."""
     try:
-        fd = os.open(path, _READ)
+        fd = os.open(path, os.O_RDONLY | SUSPICIOUS)
     except OSError:
         return
     try:

@@ -9,10 +9,11 @@ import stat
 from jobd.keeper.protocol import RESULT, RESULT_BYTES
 
 _UNTOLD = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
-# Not all of them are there on every platform, nor is what they guard against.
-_FLAGS = os.O_RDONLY
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
-    _FLAGS |= getattr(os, _name, 0)
+# How to open what a job may have put anything in place of.  Not all of them are there on every
+# platform, nor is what they guard against.
+SUSPICIOUS = 0
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    SUSPICIOUS |= getattr(os, _name, 0)
 
 
 def read_result(directory: str) -> str | None:
@@ -27,7 +28,7 @@ def read_plain(path: str, bytes_max: int) -> str | None:
     what is there, for want of descriptors, say.
     """
     try:
-        fd = os.open(path, _FLAGS)
+        fd = os.open(path, os.O_RDONLY | SUSPICIOUS)
     except OSError as exc:
         if exc.errno in _UNTOLD:
             raise

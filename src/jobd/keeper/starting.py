@@ -143,9 +143,6 @@ def failed(message: Message, failure: posix.SpawnFailed) -> Message:
         "ended_at": time.time(),
         "exit_code": failure.exit_code,
         "spawn": _cut(failure.message),
-        "stdout_bytes": files.disk_bytes(message["stdout"]),
-        "stderr_bytes": files.disk_bytes(message["stderr"]),
-        "order_bytes": 0,
         "callable": message["call"] is not None,
     }
 

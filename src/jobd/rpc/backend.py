@@ -132,7 +132,7 @@ class Backend(Protocol):
         Arrays come as lists, `limits` as a dict: see `core.job.policy_value`.
         """
 
-    def limit_faults(self, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def limit_faults(self, fields: Mapping[str, Any], *, is_command: bool) -> list[tuple[str, str]]:
         """(field, message) for what a submission asks for beyond what the config's ceilings or
         this platform allow.  `fields` as for `policy`.
         """

@@ -34,7 +34,9 @@ def bad_fields(backend: Backend, given: Any, *, where: str = "") -> Faults:
     bad = _faults(given)
     if isinstance(given, dict):
         named = {field.partition(".")[0] for field, _ in bad}
-        bad += backend.limit_faults({n: v for n, v in _policy_of(given).items() if n not in named})
+        sound = {name: value for name, value in _policy_of(given).items() if name not in named}
+        # Of the kind that it is: the policy is then the one that `submission` asks for again.
+        bad += backend.limit_faults(sound, is_command="command" in given)
     return [(where + field, message) for field, message in bad]
 
 

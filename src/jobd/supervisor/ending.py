@@ -18,6 +18,8 @@ from jobd.core.job import Ending, Kind
 from jobd.keeper import protocol
 from jobd.keeper.results import read_plain, read_result
 
+# Of outcomes: what a keeper of the release before wrote is as true, and says less.
+_VERSIONS: Final = (1, protocol.VERSION)
 _FACTS: Final = ("pid", "exit_code", "signal", "cpu_time", "max_rss")
 _BOUNDS: Final = {"pid": 1 << 22, "exit_code": 1 << 32, "max_rss": 1 << 62}
 STRAYS_MAX: Final = 1024
@@ -41,7 +43,7 @@ def read_outcome(directory: str, id: str, attempt: int) -> Ending | None:
     except (ValueError, RecursionError):
         return None  # after a power cut, a file may have its name and not yet its content
     named = isinstance(outcome, dict) and (outcome.get("id"), outcome.get("attempt"))
-    if named != (id, attempt) or outcome.get("version") != protocol.VERSION:
+    if named != (id, attempt) or outcome.get("version") not in _VERSIONS:
         return None
     if not _is_ours(outcome):
         return None  # a job has written it: it could stop the daemon at each start

@@ -14,6 +14,8 @@ CHILD: Final = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "child", "main.py"
 )
 
+STREAMS: Final = ("stdout", "stderr")
+
 # What a C library or an interpreter reads of its environment once, before any job's code runs: a
 # fork of one that is warm would not heed it.
 _HEEDED_AT_START: Final = ("LC_", "LD_", "DYLD_", "MALLOC_", "PYTHON", "OPENSSL_")
@@ -40,7 +42,7 @@ class OutputPlaces:
         return f"{self.job_outputs(id)}/{attempt}.order"
 
     def streams(self, id: str, attempt: int) -> list[str]:
-        return [self.output(id, attempt, stream) for stream in ("stdout", "stderr")]
+        return [self.output(id, attempt, stream) for stream in STREAMS]
 
 
 class Places(OutputPlaces):

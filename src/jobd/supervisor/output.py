@@ -7,17 +7,14 @@ import logging
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 from jobd.chunk import Chunk, Stream
 from jobd.supervisor import removing
 from jobd.supervisor.growth import Growth, Watches
-from jobd.supervisor.launching import OutputPlaces
+from jobd.supervisor.launching import STREAMS, OutputPlaces
 from jobd.supervisor.reading import Reader
 
 log = logging.getLogger(__name__)
-
-STREAMS: Final = ("stdout", "stderr")
 
 
 class Outputs:
@@ -34,7 +31,8 @@ class Outputs:
         self._watches = Watches()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="output")
         self.total_max_bytes = total_max_bytes
-        self._ended: dict[tuple[str, int], int] = {}  # bytes, the oldest end first; if bounded
+        # The worker's alone, which does one thing after the other; empty where nothing is bounded.
+        self._ended: dict[tuple[str, int], int] = {}  # bytes, the oldest end first
         self._attempts: dict[str, list[int]] = {}  # of these, by job
         self._total_bytes = 0
 
@@ -60,7 +58,7 @@ class Outputs:
         self, id: str, attempt: int, stream: Stream, *, offset: int | str = 0,
         tail: int | None = None, limit: int = 65536, over: bool = False, again: bool = False,
     ) -> Chunk:  # fmt: skip
-        paths = [self._places.output(id, attempt, one) for one in STREAMS]
+        paths = self._places.streams(id, attempt)
         if over and not any(map(os.path.lexists, paths)):
             raise LookupError(f"the output of attempt {attempt} is gone")
         order = None
@@ -85,39 +83,53 @@ class Outputs:
 
     def forget(self, id: str) -> None:
         """The job's output goes, in a worker thread; a failure is logged."""
-        for attempt in self._attempts.pop(id, ()):
-            self._total_bytes -= self._ended.pop((id, attempt), 0)
-        self._worker.submit(removing.logged, removing.remove_job, self._places.job_outputs(id))
+        self._worker.submit(self._forget, id)
 
-    def ended(self, id: str, attempt: int, size_bytes: int) -> None:
-        """That much was left on the disk; the oldest goes if it is now too much in all."""
-        if self.total_max_bytes is None:
-            return
-        self._count(id, attempt, size_bytes)
-        self._evict()
+    def ended(self, id: str, attempt: int) -> None:
+        """What it has left counts from now on; the oldest goes if it is too much in all."""
+        if self.total_max_bytes is not None:
+            self._worker.submit(self._measure, id, attempt)
 
     async def scan(self, running: Callable[[], Collection[tuple[str, int]]] = tuple) -> None:
         """Counts anew what is there: at a start, and when the bound has changed.
 
         `running`, asked when all was read: (id, attempt) of those that have not ended.
         """
-        self._ended.clear()
-        self._attempts.clear()
-        self._total_bytes = 0
-        if self.total_max_bytes is not None:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._worker, removing.sizes, self._places.outputs)
-            left_out = set(running())
-            for id, attempt, size in found:
-                # One that ended while the files were read has been counted.
-                if (id, attempt) not in left_out and (id, attempt) not in self._ended:
-                    self._count(id, attempt, size)
-            self._evict()
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._worker, self._scan)
+        left_out = set(running())
+        await loop.run_in_executor(self._worker, self._take, found, left_out)
 
     def close(self) -> None:
         """Every removal that was asked for is done."""
         self._watches.close()
         self._worker.shutdown()
+
+    # In the worker.
+
+    def _forget(self, id: str) -> None:
+        for attempt in self._attempts.pop(id, ()):
+            self._total_bytes -= self._ended.pop((id, attempt), 0)
+        removing.logged(removing.remove_job, self._places.job_outputs(id))
+
+    def _measure(self, id: str, attempt: int) -> None:
+        self._count(id, attempt, removing.size(self._places.output(id, attempt, "")))
+        self._evict()
+
+    def _scan(self) -> list[tuple[str, int, int]]:
+        self._ended.clear()
+        self._attempts.clear()
+        self._total_bytes = 0
+        return [] if self.total_max_bytes is None else removing.sizes(self._places.outputs)
+
+    def _take(
+        self, found: Sequence[tuple[str, int, int]], left_out: Collection[tuple[str, int]]
+    ) -> None:
+        for id, attempt, size_bytes in found:
+            # One that ended while the files were read has been counted.
+            if (id, attempt) not in left_out and (id, attempt) not in self._ended:
+                self._count(id, attempt, size_bytes)
+        self._evict()
 
     def _count(self, id: str, attempt: int, size_bytes: int) -> None:
         self._ended[id, attempt] = size_bytes
@@ -125,13 +137,12 @@ class Outputs:
         self._total_bytes += size_bytes
 
     def _evict(self) -> None:
-        assert self.total_max_bytes is not None
-        while self._total_bytes > self.total_max_bytes and self._ended:
+        most = self.total_max_bytes
+        while most is not None and self._total_bytes > most and self._ended:
             id, attempt = key = next(iter(self._ended))
             self._total_bytes -= self._ended.pop(key)
             log.info("output_removed id=%s attempt=%s", id, attempt)
-            stem = self._places.output(id, attempt, "")
-            self._worker.submit(removing.logged, removing.remove_attempt, stem)
+            removing.logged(removing.remove_attempt, self._places.output(id, attempt, ""))
 
 
 def _split(offset: str) -> list[int]:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from jobd.keeper import order
+from jobd.keeper.results import SUSPICIOUS
 
 CHARACTER_BYTES: Final = 4  # at most
 _BLOCK: Final = 64 * 1024
@@ -23,11 +24,10 @@ _FOR_EVER: Final = 1 << 63
 # Not on every platform; without the first two, files are read as if they had no holes.
 _SEEK_DATA: Final[int | None] = getattr(os, "SEEK_DATA", None)
 _SEEK_HOLE: Final[int | None] = getattr(os, "SEEK_HOLE", None)
-_FLAGS: Final = os.O_RDONLY | sum(
-    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-)
 # Nothing is there, or something that is no file of ours: a job can make anything of it.
-_NOT_OURS: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
+_NOT_OURS: Final = (
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES,
+)  # fmt: skip
 
 Turn = tuple[int, int]  # of a stream, by its index, up to this byte
 
@@ -182,7 +182,7 @@ class _File:
         self._file: io.FileIO | None = None
         self.size = 0
         try:
-            fd = os.open(path, _FLAGS)
+            fd = os.open(path, os.O_RDONLY | SUSPICIOUS)
         except OSError as exc:
             if exc.errno not in _NOT_OURS:
                 raise

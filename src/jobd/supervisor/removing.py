@@ -45,6 +45,15 @@ def disk_bytes(status: os.stat_result) -> int:
     return status.st_size if blocks is None else blocks * 512
 
 
+def size(stem: str) -> int:
+    """Bytes on the disk, of all that one attempt has left."""
+    total = 0
+    for end in ENDS:
+        with contextlib.suppress(OSError):  # none, mostly
+            total += disk_bytes(os.lstat(stem + end))
+    return total
+
+
 def sizes(outputs: str) -> list[tuple[str, int, int]]:
     """(id, attempt, bytes on the disk) of every attempt that left something, the oldest first."""
     found: dict[tuple[str, int], tuple[float, int]] = {}
@@ -53,7 +62,7 @@ def sizes(outputs: str) -> list[tuple[str, int, int]]:
         if number.isdecimal() and end in ENDS:
             try:
                 status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:  # removed meanwhile
+            except OSError:  # removed meanwhile, or a job has shut its directory
                 continue
             at, size = found.get((id, int(number)), (0.0, 0))
             found[id, int(number)] = max(at, status.st_mtime), size + disk_bytes(status)
@@ -69,7 +78,8 @@ def _files(outputs: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
+    """None where it can't be read: a job may have shut it, or put a link in its place."""
     try:
         return list(os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []

@@ -246,6 +246,7 @@ class Supervisor:
         if live is None or live.attempt != attempt:
             if (id, attempt) in self._strangers:
                 self._strangers.discard((id, attempt))
+                self._outputs.ended(id, attempt)
                 directory = self._places.attempt(id, attempt)
                 self._send({"request": "settle", "directory": directory})
             return
@@ -258,6 +259,7 @@ class Supervisor:
             if ending.strays:
                 pids = ",".join(map(str, ending.strays))
                 log.warning("strays_left id=%s attempt=%s pids=%s", id, attempt, pids)
+            self._outputs.ended(id, attempt)
             self._report(AttemptEnded(id, attempt, ending, self._jitter()))
 
     # The keeper speaks.
@@ -269,8 +271,6 @@ class Supervisor:
                 if live is not None and live.attempt == attempt:
                     live.pid = message["pid"]
             case {"report": "ended", "outcome": outcome, "result": result}:
-                size = sum(outcome[f"{end}_bytes"] for end in ("stdout", "stderr", "order"))
-                self._outputs.ended(outcome["id"], outcome["attempt"], size)
                 self._ended(outcome["id"], outcome["attempt"], ending_of(outcome, result))
             case {"report": "no_room", "id": id, "attempt": attempt, "why": why}:
                 log.warning("no_room id=%s attempt=%s why=%r", id, attempt, why)

@@ -13,7 +13,6 @@ from jobd.client.aio import AsyncClient
 from jobd.errors import NotFound
 
 SHOWN_MAX = 200
-TRIES_MAX = 3  # where more start than end
 PIECE_BYTES = 256 * 1024
 PIECES_MAX = 16  # read in one look
 REST_MAX = 4096  # characters of a line that has not ended
@@ -71,25 +70,16 @@ class Watch:
     async def _running(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """How many there are, and those that run, the oldest first.
 
-        No more is asked for than there are: having found them, the daemon looks no further.  But
-        the newest come first, so one that starts in between would push out the oldest.
+        Having found all that run, the daemon looks no further, however long its history is.
         """
-        stats = await self.client.stats()
-        for _ in range(TRIES_MAX):
-            limit = min(stats["running"], SHOWN_MAX)
-            documents = await self._documents(limit) if limit else []
-            stats = await self.client.stats()
-            if min(stats["running"], SHOWN_MAX) <= limit:
-                break
-        return stats, sorted(documents, key=lambda one: (one["started_at"], one["id"]))
-
-    async def _documents(self, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        async for document in self.client.list(status="running", limit=limit):
+        async for document in self.client.list(status="running", limit=SHOWN_MAX):
             found.append(document)
-            if len(found) == limit:
+            if len(found) == SHOWN_MAX:
                 break
-        return [document for document in found if document["started_at"] is not None]
+        documents = [document for document in found if document["started_at"] is not None]
+        stats = await self.client.stats()
+        return stats, sorted(documents, key=lambda one: (one["started_at"], one["id"]))
 
 
 class _Attempt:
