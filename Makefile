@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := $(BIN)/python -m pytest
+# Bytecode is kept: without, each worker rewrites the asserts of all tests, each time (8 s of CPU).
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types daemon crash endurance controllers mutants soak
@@ -17,7 +18,7 @@ demo: $(READY)  ## the main job on real input, in a temporary home
 	@$(BIN)/jobd demo
 
 test: $(READY)  ## all tests but the slow lanes
-	$(PYTEST) -n auto --ignore tests/daemon
+	$(PYTEST) -n auto --ignore tests/daemon --ignore tests/demo/test_demo.py
 
 check: $(READY) lint types test  ## what CI runs: format, lint, types, tests
 
@@ -33,8 +34,8 @@ types: $(READY)  ## mypy --strict, for Linux and for Windows
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32
 
-daemon: $(READY)  ## the real daemon killed, restarted, attacked, out of room
-	$(PYTEST) -n auto --dist worksteal tests/daemon
+daemon: $(READY)  ## the real daemon killed, restarted, attacked, out of room; the real demo
+	$(PYTEST) -n auto --dist worksteal tests/daemon tests/demo/test_demo.py
 
 crash: $(READY)  ## a campaign: the daemon and its keeper killed under load, and judged
 	$(BIN)/python tests/crash/campaign.py
@@ -48,8 +49,9 @@ controllers: $(READY)  ## trees and limits on a kernel with all controllers of c
 mutants: $(READY)  ## plant known bugs, one at a time: each must be caught by a test
 	$(BIN)/python tests/mutants/run.py
 
-soak: $(READY)  ## thousands of simulated lives
-	JOBD_SEEDS=3000 $(PYTEST) -n auto --timeout 3600 tests/simulation
+soak: $(READY)  ## thousands of simulated lives; every byte of a journal flipped and repaired
+	JOBD_SEEDS=3000 JOBD_FLIP_STEP=1 $(PYTEST) -n auto --timeout 3600 tests/simulation \
+	  tests/journal/test_repair.py
 
 bench: $(READY)  ## figures of this machine; no pass, no fail
 	$(BIN)/python benchmarks/run.py

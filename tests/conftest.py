@@ -1,7 +1,8 @@
-"""The marker by which a test says what of the contract it is about."""
+"""The marker by which a test says what of the contract it is about; how many run at once."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,3 +18,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "covers(*names): the methods, fields, options, errors, exit codes and config keys that the "
         "test is about, as 'method:submit'; contract/test_tables.py demands one for each there is",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """`-n auto`: three for two cores, for many tests wait for a daemon or a job."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ or sys.platform == "win32":
+        return None
+    return (3 * len(os.sched_getaffinity(0)) + 1) // 2

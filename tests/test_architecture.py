@@ -7,9 +7,10 @@ import re
 import runpy
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,32 @@ def calls(path: Path) -> Iterator[ast.Call]:
     return (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call))
 
 
-each_module = pytest.mark.parametrize("path", MODULES, ids=name)
+def each(
+    items: Sequence[Any], named: Callable[[Any], str]
+) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """A rule becomes one test, not one for each item: pytest takes longer over a test than the
+    rule does.  A failure names each item that breaks it, and how.
+    """
+
+    def over(rule: Callable[[Any], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken = []
+            for item in items:
+                try:
+                    rule(item)
+                except (AssertionError, SyntaxError) as why:
+                    broken.append(f"{named(item)}: {why}")
+            assert items
+            if broken:
+                pytest.fail("\n".join(broken), pytrace=False)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return over
+
+
+each_module = each(MODULES, name)
 
 
 @each_module
@@ -220,7 +246,7 @@ def test_what_runs_inside_a_job_is_python_3_8(path):
         ast.parse(path.read_text(encoding="utf-8"), feature_version=PYTHON_OF_JOBS)
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+@each(TESTS, str)
 def test_no_test_sleeps_for_a_fixed_time(path):
     """It moves a clock, waits for a signal, or waits for a condition with a limit."""
     waiting = {
@@ -240,13 +266,13 @@ def test_no_test_sleeps_for_a_fixed_time(path):
         assert not fixed or id(call) in waiting, f"line {call.lineno}"
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@each(MUTANTS, lambda mutant: mutant.name)
 def test_every_mutant_can_be_planted(mutant):
     """Else `make mutants`, which takes minutes, would be the first to notice."""
     assert (ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
 
 
-@pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=lambda path: path.name)
+@each([*MODULES, *TESTS], str)
 def test_nothing_names_the_machine_it_was_written_on(path):
     here = "/" + "work/"
     assert here not in path.read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import os
 import tomllib
 
 import pytest
+from outside.installation import Installation
 from outside.waiting import until
 
 covers = pytest.mark.covers
@@ -292,7 +293,8 @@ def test_a_journal_that_there_is_not_is_100(installation):
     assert not d.state_dir.exists(), "looking makes nothing"
 
 
-def test_help_and_version(installation):
+def test_help_and_version(installation, monkeypatch):
+    monkeypatch.setattr(Installation, "forks", None)  # as a shell starts them
     d = installation()
     for run in (d.jobd, d.jobctl):
         for option in ("--help", "--version"):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from jobd.journal.repair import Examined
 from jobd.journal.statedir import MARKER
 from jobd.journal.store import Store
 
+FLIP_STEP = int(os.environ.get("JOBD_FLIP_STEP", "5"))  # `make soak` flips every byte
 RULES = Rules(max_running=4, max_interruptions=1)
 NOW = 1763769000.0
 
@@ -128,7 +130,7 @@ def test_whatever_byte_is_flipped_all_that_is_whole_is_kept_and_nothing_made_up(
     life, state_dir, part
 ):
     one = life(1, 16)
-    for files, lost in itertools.islice(flips(one.files(3), 1), part, None, 4):
+    for files, lost in itertools.islice(flips(one.files(3), FLIP_STEP), part, None, 4):
         examined = examine(lay(state_dir, files))
         one.check(jobs_in(examined), lost)
         assert examined.losses
@@ -156,7 +158,7 @@ def test_the_repaired_journal_is_what_the_next_daemon_reads(life, state_dirs, re
         assert names == {MARKER, "lock", "journal", kept.name}
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_whatever_line_or_segment_is_missing_the_rest_is_kept(life, state_dir, seed):
     one = life(seed, 80)
     whole = one.files(4)

@@ -10,7 +10,7 @@ from jobd.journal import segments
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-SEEDS = int(os.environ.get("JOBD_SEEDS", "200"))  # `make soak` says thousands
+SEEDS = int(os.environ.get("JOBD_SEEDS", "100"))  # `make soak` says thousands
 FIRST = int(os.environ.get("JOBD_FIRST_SEED", "0"))
 
 

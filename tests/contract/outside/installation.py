@@ -10,15 +10,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 import psutil
 import tomlkit
 
 import jobd
 from jobd.keeper import cgroup
+from outside.forks import Fork, Forks
 from outside.gate import Gate
 from outside.peer import LIMIT_S, Peer, Refused
 from outside.waiting import until
@@ -44,6 +45,8 @@ class Ran(NamedTuple):
 
 
 class Installation:
+    forks: ClassVar[Forks | None] = None  # else `jobd` is exec'd
+
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         # Not tmp_path: a Unix socket's path may have 107 bytes.
         self.home = Path(tempfile.mkdtemp(prefix="jobd-"))
@@ -57,9 +60,10 @@ class Installation:
             "PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONPATH": SRC,
             "LANG": "C.UTF-8", "JOBD_SOCKET": str(self.socket), "TZ": "UTC",
         }  # fmt: skip
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Fork | None = None
         self.write_config(config or {})
         self._peer: Peer | None = None
+        self._mine: list[Fork] = []
 
     # Config and code.
 
@@ -95,15 +99,21 @@ class Installation:
 
     def spawn(
         self, *options: str, env: Mapping[str, str] | None = None, under: tuple[str, ...] = ()
-    ) -> subprocess.Popen[bytes]:
+    ) -> subprocess.Popen[bytes] | Fork:
         """Without waiting."""
         self.forget_peer()
-        argv = [*under, *_JOBD, "run", "--config", str(self.config_path), *options]
+        arguments = ["run", "--config", str(self.config_path), *options]
+        whole = {**self.env, **(env or {})}
         with open(self.home / "stderr", "wb") as stderr:
-            self.process = subprocess.Popen(
-                argv, env={**self.env, **(env or {})}, cwd=self.home, stdin=subprocess.DEVNULL,
-                stdout=stderr, stderr=stderr, start_new_session=True,
-            )  # fmt: skip
+            if self.forks is not None and not under and self.forks.fit(whole):
+                self.process = self._forked(
+                    arguments, env=whole, cwd=self.home, streams=(stderr, stderr), session=True
+                )
+            else:
+                self.process = subprocess.Popen(
+                    [*under, *_JOBD, *arguments], env=whole, cwd=self.home,
+                    stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True,
+                )  # fmt: skip
         return self.process
 
     def _serves_or_ended(self) -> bool:
@@ -238,8 +248,37 @@ class Installation:
     def jobctl(self, *arguments: str, **options: Any) -> Ran:
         return self._ran([*_JOBCTL, *arguments], **options)
 
-    def jobd(self, *arguments: str, **options: Any) -> Ran:
-        return self._ran([*_JOBD, *arguments], **options)
+    def jobd(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> Ran:
+        whole = self._over_usual(env)
+        if self.forks is None or not self.forks.fit(whole):
+            return self._ran([*_JOBD, *arguments], env=env)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            code = self._forked(arguments, env=whole, cwd=self.home, streams=(out, err)).wait(
+                LIMIT_S
+            )
+            told = []
+            for stream in (out, err):
+                stream.seek(0)
+                told.append(stream.read().decode())
+        return Ran(code, *told)
+
+    def _forked(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path,
+        streams: tuple[IO[bytes], IO[bytes]], session: bool = False,
+    ) -> Fork:  # fmt: skip
+        assert self.forks is not None
+        with open(os.devnull, "rb") as nothing:
+            fork = self.forks.start(
+                "jobd.cli.jobd", arguments, env=env, cwd=cwd, session=session,
+                stdin=nothing.fileno(), stdout=streams[0].fileno(), stderr=streams[1].fileno(),
+            )  # fmt: skip
+        self._mine.append(fork)
+        return fork
+
+    def _over_usual(self, env: Mapping[str, str | None] | None) -> dict[str, str]:
+        """None takes a variable away."""
+        whole = {**self.env, **(env or {})}
+        return {name: value for name, value in whole.items() if value is not None}
 
     def jobctl_started(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Without waiting for its end; `communicate()` gives the rest."""
@@ -254,10 +293,9 @@ class Installation:
         cwd: Path | None = None,
     ) -> Ran:  # fmt: skip
         """`env`: over the usual one; None takes a variable away."""
-        whole = {**self.env, **(env or {})}
         ended = subprocess.run(
             argv, input=input.encode(), capture_output=True, cwd=cwd or self.home, timeout=LIMIT_S,
-            env={name: value for name, value in whole.items() if value is not None}, check=False,
+            env=self._over_usual(env), check=False,
         )  # fmt: skip
         return Ran(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
@@ -265,7 +303,8 @@ class Installation:
 
     def processes(self) -> list[int]:
         """Daemon, keeper and jobs: all whose environment or arguments name this home."""
-        mark, found = str(self.home).encode(), []
+        mark = str(self.home).encode()
+        found = [fork.pid for fork in self._mine if fork.poll() is None]  # see Forks
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
                 words = Path("/proc", name, "environ").read_bytes()
