@@ -284,5 +284,7 @@ def test_what_an_attempt_left_counts_though_no_keeper_told_of_its_end(scene, wor
         assert (await world.ending(lost)).kind == "interrupted"
         await world.until(lambda: not wrote("job0000000000001").exists())
         assert wrote(lost).exists()
+        # The next keeper is there, or the end of this test would come while it is being started.
+        await world.until(lambda: world.supervisor._link is not None)
 
     scene(act)

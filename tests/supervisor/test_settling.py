@@ -596,3 +596,18 @@ def test_a_bug_in_a_task_that_nobody_awaits_is_raised_by_watch(world, run, monke
         await world.supervisor.aclose(leave=True)
 
     run(act())
+
+
+def test_what_the_keeper_leaves_of_a_settled_attempt_goes_too(scene):
+    async def act(world):
+        left = world.directory()
+        world.launch("sh", "-c", f"mkdir -p {left}/deep/er; touch {left}/deep/er/file {left}/file")
+        await world.ending()
+        os.kill(world.keeper_pid(), signal.SIGSTOP)  # it removes nothing now
+        world.settle(ID)
+        await world.until(lambda: not left.exists())
+        os.kill(world.keeper_pid(), signal.SIGCONT)
+        world.launch("true", id="job0000000000002")
+        assert (await world.ending("job0000000000002")).exit_code == 0
+
+    scene(act)

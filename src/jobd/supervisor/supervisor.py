@@ -25,7 +25,7 @@ from jobd.descriptors import Limit
 from jobd.errors import EXIT_RETRY, CannotStart
 from jobd.keeper import protocol, tree
 from jobd.keeper.private import make_private
-from jobd.supervisor import link, orphans, settling, sight
+from jobd.supervisor import link, orphans, settling, sight, sweeping
 from jobd.supervisor.ending import ending_of
 from jobd.supervisor.launching import Places, launch_message
 from jobd.supervisor.output import Outputs
@@ -78,6 +78,7 @@ class Supervisor:
         self._live: dict[str, Live] = {}  # by id: a job has one attempt at a time
         self._link: link.Link | None = None
         self._unsent: list[dict[str, Any]] = []  # while there is no keeper
+        self._sweep = sweeping.Sweep()
         self._probing = False
         self._pong = asyncio.Event()
         self._strangers: set[tuple[str, int]] = set()  # the keeper has them, the journal has not
@@ -129,8 +130,7 @@ class Supervisor:
             case Look():
                 self._spawn(self._look(effect))
             case Settle():
-                directory = self._places.attempt(effect.id, effect.attempt)
-                self._send({"request": "settle", "directory": directory})
+                self._release(effect.id, effect.attempt)
             case Forget():
                 self._outputs.forget(effect.id)
             case Probe():
@@ -247,8 +247,7 @@ class Supervisor:
             if (id, attempt) in self._strangers:
                 self._strangers.discard((id, attempt))
                 self._outputs.ended(id, attempt)
-                directory = self._places.attempt(id, attempt)
-                self._send({"request": "settle", "directory": directory})
+                self._release(id, attempt)
             return
         del self._live[id]
         if not self._live:
@@ -261,6 +260,13 @@ class Supervisor:
                 log.warning("strays_left id=%s attempt=%s pids=%s", id, attempt, pids)
             self._outputs.ended(id, attempt)
             self._report(AttemptEnded(id, attempt, ending, self._jitter()))
+
+    def _release(self, id: str, attempt: int) -> None:
+        """Its directory goes: of what is in it, nothing is needed any more."""
+        directory = self._places.attempt(id, attempt)
+        self._send({"request": "settle", "directory": directory})
+        if self._sweep.settled(directory):
+            self._spawn(self._sweep.look())
 
     # The keeper speaks.
 
