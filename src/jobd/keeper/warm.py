@@ -55,12 +55,11 @@ class Asked:
 
 class Interpreter:
     __slots__ = (
-        "asked", "born", "closed", "key", "line", "marker_room", "pid", "ready_at", "runtime",
+        "asked", "born", "closed", "key", "line", "marker_room", "pid", "ready_at",
     )  # fmt: skip
 
     def __init__(self, runtime: Message) -> None:
         """Started; it says later whether it can serve.  Raises OSError and SpawnFailed."""
-        self.runtime = runtime
         self.key: str = runtime["key"]
         self.born = time.monotonic()
         self.ready_at: float | None = None
