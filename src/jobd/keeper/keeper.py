@@ -120,7 +120,7 @@ class Keeper:
         if what == "launch":
             self._launch(request)
         elif what == "settle":
-            files.discard(request["directory"])
+            files.settle(request["directory"])
             if self._groups is not None:
                 self._groups.discard(os.path.basename(request["directory"]))
         elif what == "probe":
