@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 START_S = 120.0  # for a preload, from a slow disk
 READY_S = 0.5  # that a launch waits for an interpreter that has just been started
-ANSWER_S = 5.0  # that a fork may take; one is some ms, on a machine that is very busy too
+# That a fork may take, which is some ms, on a machine that is very busy too; then that a sign of
+# life may take; and then, from one that lives, that its process may take to enter its directory.
+ANSWER_S, SIGN_S, SLOW_S = 2.5, 2.5, 30.0
 STEADY_S = 10.0  # who has served so long died of something new
 BACKOFF_MAX_S = 60.0
 DOUBLINGS_MAX = 6  # of 1 s; a thousand of them are more than a float holds
@@ -156,6 +158,9 @@ class Forks:
             for waiting in one.asked.values():
                 waiting.due = time.monotonic() + ANSWER_S
             self._say(one.key, one.pid, None, message["warnings"])
+        elif message.get("lives"):
+            for doubted in filter(lambda asked: asked.doubted, one.asked.values()):
+                doubted.due = time.monotonic() + SLOW_S
         elif "refused" in message:
             self._part(one, message["refused"])
         elif asked is None:
@@ -174,14 +179,22 @@ class Forks:
         for one in list(self._all.values()):
             late = [asked for asked in one.asked.values() if asked.due <= now]
             if not _is_starting(one):
-                if late:
-                    self._part(one, f"it did not answer within {ANSWER_S:.0f} s")
+                self._doubt(one, late)
                 continue
             for asked in late:
                 del one.asked[asked.key]
                 self._answers.append((asked, None))
             if one.born + START_S <= now:
                 self._part(one, f"it was not ready within {START_S:.0f} s")
+
+    def _doubt(self, one: warm.Interpreter, late: list[warm.Asked]) -> None:
+        """Who hangs is given up; who lives, and has a process that is slow, has time."""
+        if any(asked.doubted for asked in late):
+            self._part(one, "it, or a process of its, did not answer in time")
+        elif late:
+            one.ask_for_sign()
+            for asked in late:
+                asked.doubted, asked.due = True, time.monotonic() + SIGN_S
 
     def _part(self, one: warm.Interpreter, why: str) -> None:
         """No more is heard of it: what it was asked for and has not done is asked of another."""
@@ -194,6 +207,7 @@ class Forks:
         one.asked.clear()
         for asked in unanswered:
             asked.tries += 1
+            asked.doubted = False
             if asked.tries >= TRIES or not self._ask(asked):
                 self._answers.append((asked, None))
 
