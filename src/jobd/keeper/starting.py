@@ -165,7 +165,7 @@ def refusal(message: Message, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
     if files.no_room(exc) or probe(**message["probe"]) is not None:
         files.settle(message["directory"])
         return files.NoRoom(str(exc))
-    return posix.SpawnFailed(f"can't make the attempt's files: {exc}", None)
+    return posix.SpawnFailed(f"the attempt can't be started: {exc}", None)
 
 
 def _environment(message: Message) -> dict[str, str]:
