@@ -139,6 +139,20 @@ def test_a_link_in_the_place_of_an_attempt_goes_and_what_it_leads_to_is_not_touc
     scene(act)
 
 
+def test_what_a_job_put_beside_its_files_is_not_removed_by_the_keeper(tmp_path):
+    """It could be a million of them, and the keeper has other jobs to see to."""
+    directory = str(tmp_path / "job-1")
+    claim = files.claim(directory)
+    files.prepare(directory, claim, "{}")
+    os.close(claim)
+    (tmp_path / "job-1" / "mine").touch()
+    files.settle(directory)
+    assert os.listdir(directory) == ["mine"]
+    (tmp_path / "job-1" / "mine").unlink()
+    files.settle(directory)
+    assert not os.path.exists(directory)
+
+
 def test_a_keeper_that_can_not_write_its_log_keeps_its_jobs(scene, world):
     world.log_dir.mkdir()
     (world.log_dir / "keeper.log").symlink_to("/dev/full")

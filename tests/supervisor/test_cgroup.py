@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from jobd.keeper import cgroup, protocol
+from jobd.keeper import cgroup, limits, protocol
 
 STATE = f"/tests-{os.getpid()}"
 pytestmark = pytest.mark.skipif(
@@ -65,6 +65,26 @@ def test_one_in_which_somebody_lives_is_removed_when_he_is_gone(groups):
     assert not os.path.exists(f"{groups.home}/c-1")
 
 
+def test_however_many_are_lived_in_few_are_looked_at_each_time(groups, monkeypatch):
+    living = [born_in(groups.make(f"c-{n}"), "sleep", "600") for n in range(12)]
+    for n in range(12):
+        groups.discard(f"c-{n}")
+    tried = []
+    remove = cgroup.Group.remove
+    monkeypatch.setattr(cgroup.Group, "remove", lambda g: tried.append(g.path) or remove(g))
+    groups.make("d-1")
+    groups.discard("d-1")
+    assert not os.path.exists(f"{groups.home}/d-1")
+    groups.discard_left()
+    groups.discard_left()
+    groups.discard_left()
+    assert len(tried) <= 4 * cgroup.LEFT_A_TIME
+    assert len(set(tried)) == 13  # each has its turn
+    for one in living:
+        one.kill()
+        one.wait()
+
+
 def test_what_a_dead_keeper_left_is_swept_but_not_who_lives_there(groups):
     groups.make("d-1")
     one = born_in(groups.make("d-2"), "sleep", "600")
@@ -108,6 +128,10 @@ def test_processor_time_is_of_all_that_ever_was_in_it(groups):
     burn = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
     born_in(group, "sh", "-c", f"({burn}); ({burn})").wait()
     assert 0 < group.cpu_s() < 60
+    meter = limits.Meter({"cpu_time": 0.001}, group)
+    assert not meter.looks  # at processes
+    assert meter.exceeded((), 0) == "cpu_time"
+    assert limits.Meter({"cpu_time": 0.001, "processes": 9}, group).looks == (not group.keeps)
     groups.discard("f-1")
 
 

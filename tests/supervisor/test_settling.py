@@ -95,7 +95,7 @@ def stop(event, arguments):
         while True:
             signal.pause()
 sys.addaudithook(stop)
-sys.argv = [main, "keep", listener]
+sys.argv = [main, listener]
 runpy.run_path(main, run_name="__main__")
 """
 

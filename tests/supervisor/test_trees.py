@@ -157,9 +157,9 @@ def test_no_zombies_pile_up_while_another_tree_lingers(scene):
         await world.until(lambda: pids.exists() and len(pids.read_text().split()) == 5)
         await world.until(lambda: not any(map(tree.read, map(int, pids.read_text().split()))))
         assert tree.read(main)
-        for each in (id, "bystander"):
-            world.kill(each)
-            await world.ending(each)
+        for one in (id, "bystander"):
+            world.kill(one)
+            await world.ending(one)
 
     scene(act)
 

@@ -150,6 +150,22 @@ def test_what_is_preloaded_is_imported_once_until_the_key_changes(scene, world):
     scene(act)
 
 
+def test_a_launch_that_names_another_interpreter_than_serves_is_executed(scene, world):
+    """It was sent before a reload, or by a daemon that is there no more."""
+    world.fork("1")
+
+    async def act(world):
+        world.module("def f(): return open('/proc/self/cmdline').read()")
+        await world.warm()
+        world.fork("2")  # and nobody has told the keeper
+        world.call("jobs:f")
+        assert "main.py" in await _value(world)
+        assert [said["key"] for said in world.warmth] == ["1"]
+        assert _living(await world.warm_pid())
+
+    scene(act)
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [

@@ -54,6 +54,9 @@ def serve(number: int) -> str:
         packet, ancillary, _, _ = channel.recvmsg(PACKET_MAX, space)
         if not packet:
             os._exit(0)
+        if not ancillary:  # the keeper asks for a sign of life
+            channel.send(b'{"lives": true}')
+            continue
         [(_, _, passed)] = ancillary
         outputs = [int.from_bytes(passed[n : n + 4], sys.byteorder) for n in (0, 4)]
         if _is_forked(channel, packet):

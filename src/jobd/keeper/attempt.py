@@ -96,7 +96,8 @@ class Attempt:
 
     def measure(self, mains: Mains) -> str | None:
         """The limit that its tree goes beyond, if any.  OSError where that can't be seen now."""
-        return self.meter.exceeded(self.members.soon(mains), self.cpu_s)
+        processes = self.members.soon(mains) if self.meter.looks else ()
+        return self.meter.exceeded(processes, self.cpu_s)
 
     # Its end.
 

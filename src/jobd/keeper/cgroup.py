@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections import deque
 
 from jobd.keeper.protocol import CGROUPS
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Which controller keeps which limit.
 _CONTROLLERS = {"memory": "memory", "processes": "pids"}
+
+LEFT_A_TIME = 4  # however many strays there are, a death is seen to at once
 
 
 def home_name(state_dir: str) -> str:
@@ -60,7 +63,7 @@ class Groups:
             os.mkdir(home)
         os.stat(f"{home}/cgroup.kill")  # from Linux 5.14 on
         self.keeps = frozenset(filter(self._enable, _CONTROLLERS))
-        self._left: list[str] = []  # in which strays may live on
+        self._left: deque[str] = deque()  # in which strays may live on
         self.sweep()
 
     def make(self, name: str) -> Group:
@@ -72,12 +75,15 @@ class Groups:
 
     def discard(self, name: str) -> None:
         """Once nobody is in it; until then it is kept in mind."""
-        self._left.append(f"{self.home}/{name}")
+        self._left.appendleft(f"{self.home}/{name}")
         self.discard_left()
 
     def discard_left(self) -> None:
-        """Those in which strays lived on, and have ended by now."""
-        self._left = [path for path in self._left if not Group(path, self._own).remove()]
+        """Those in which strays lived on, and have ended by now: a few are looked at each time."""
+        for _ in range(min(LEFT_A_TIME, len(self._left))):
+            path = self._left.popleft()
+            if not Group(path, self._own).remove():
+                self._left.append(path)
 
     def sweep(self) -> None:
         """What a keeper that was killed left behind is removed, where nobody is in it any more."""

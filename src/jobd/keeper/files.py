@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+_OWN = (CALL, CLAIM, OUTCOME, f"{OUTCOME}{PART}", RESULT, f"{RESULT}{PART}")
 # What lacks for the moment, and will be there again without anybody mending the job.
 _LACKING = (
     errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
@@ -111,11 +112,27 @@ def conclude(directory: str, outcome: dict[str, Any]) -> None:
     os.rename(part, f"{directory}/{OUTCOME}")
 
 
+def settle(directory: str, *more: str) -> None:
+    """What this keeper and its child make in the directory is gone (and `more`, names in it), and
+    so is the directory, or what a job has put in its place; in few steps, whatever else is there.
+
+    Never raises: a directory in which a job has left files of its own stays, and is swept later.
+    """
+    with contextlib.suppress(OSError):
+        if not stat.S_ISDIR(os.lstat(directory).st_mode):  # a link goes, not what it leads to
+            os.unlink(directory)
+            return
+        for name in (*_OWN, *more):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+
+
 def discard(directory: str) -> None:
     """The attempt's directory is gone, with whatever a job has put there, or in its place.
 
-    One that never was is fine.  Never raises: what can't be removed stays, and is swept at the
-    next start.
+    However long that takes: not in the keeper.  One that never was is fine.  Never raises: what
+    can't be removed stays, and is swept at the next start.
     """
     with contextlib.suppress(OSError, RecursionError):
         _remove(directory)

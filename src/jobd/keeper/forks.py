@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 START_S = 120.0  # for a preload, from a slow disk
 READY_S = 0.5  # that a launch waits for an interpreter that has just been started
-ANSWER_S = 5.0  # that a fork may take; one is some ms, on a machine that is very busy too
+# That a fork may take, which is some ms, on a machine that is very busy too; then that a sign of
+# life may take; and then, from one that lives, that its process may take to enter its directory.
+ANSWER_S, SIGN_S, SLOW_S = 2.5, 2.5, 30.0
 STEADY_S = 10.0  # who has served so long died of something new
 BACKOFF_MAX_S = 60.0
 DOUBLINGS_MAX = 6  # of 1 s; a thousand of them are more than a float holds
@@ -42,22 +44,19 @@ class Forks:
         self._interpreter: warm.Interpreter | None = None  # the one that serves
         self._all: dict[int, warm.Interpreter] = {}
         self._answers: list[Answer] = []
-        self._key: str | None = None
+        self._runtime: Message | None = None  # what serves, or is to
         self._failures = 0  # in a row, of the present key
         self._not_before = 0.0
 
     def have(self, runtime: Message | None) -> None:
-        """That one serves, or is about to, and no other."""
-        if runtime is None:
-            self._retire()
-        elif (serving := self._serving(runtime)) is not None and serving.ready_at is not None:
-            self._say(serving.key, serving.pid, None)
+        """That one serves, or is about to, and no other.  None: none is to."""
+        if runtime is None or self._runtime is None or runtime["key"] != self._runtime["key"]:
+            self._interpreter = None  # it answers for what it was asked, and is ended then
+            self._runtime, self._failures, self._not_before = runtime, 0, 0.0
+        self._serving()
 
     def ask(self, prepared: Prepared) -> bool:
         """Whether there will be an answer; else it is to be exec'd."""
-        runtime = prepared.message.get("runtime")
-        if runtime is None or prepared.message["call"] is None:
-            return False
         asked = warm.Asked(prepared)
         if not self._ask(asked):
             return False
@@ -115,33 +114,32 @@ class Forks:
     # The one that serves.
 
     def _ask(self, asked: warm.Asked) -> bool:
-        serving = self._serving(asked.prepared.message["runtime"])
+        """Not of one that serves in another's place: it may have imported other code."""
+        key = asked.prepared.message["runtime"]
+        if self._runtime is None or key != self._runtime["key"]:
+            return False
+        serving = self._serving()
         if serving is None or not serving.ask(asked):
             return False
         starting = serving.ready_at is None
         asked.due = time.monotonic() + (READY_S if starting else ANSWER_S)
         return True
 
-    def _serving(self, runtime: Message) -> warm.Interpreter | None:
-        if self._key != runtime["key"]:
-            self._retire()
-            self._key, self._failures, self._not_before = runtime["key"], 0, 0.0
-        if self._interpreter is None and time.monotonic() >= self._not_before:
-            self._start(runtime)
+    def _serving(self) -> warm.Interpreter | None:
+        due = self._runtime is not None and time.monotonic() >= self._not_before
+        if self._interpreter is None and due:
+            self._start()
         return self._interpreter
 
-    def _start(self, runtime: Message) -> None:
+    def _start(self) -> None:
+        assert self._runtime is not None
         try:
-            self._interpreter = one = warm.Interpreter(runtime)
+            self._interpreter = one = warm.Interpreter(self._runtime)
         except (OSError, posix.SpawnFailed) as exc:
-            self._failed(runtime["key"], str(exc))
+            self._failed(self._runtime["key"], str(exc))
         else:
             self._all[one.pid] = one
             self.pids.add(one.pid)
-
-    def _retire(self) -> None:
-        """It answers for what it was asked, and is ended then."""
-        self._key, self._interpreter = None, None
 
     def _failed(self, key: str, why: str) -> None:
         """The next one starts after a while that doubles; until then jobs are exec'd."""
@@ -160,6 +158,9 @@ class Forks:
             for waiting in one.asked.values():
                 waiting.due = time.monotonic() + ANSWER_S
             self._say(one.key, one.pid, None, message["warnings"])
+        elif message.get("lives"):
+            for doubted in filter(lambda asked: asked.doubted, one.asked.values()):
+                doubted.due = time.monotonic() + SLOW_S
         elif "refused" in message:
             self._part(one, message["refused"])
         elif asked is None:
@@ -178,14 +179,22 @@ class Forks:
         for one in list(self._all.values()):
             late = [asked for asked in one.asked.values() if asked.due <= now]
             if not _is_starting(one):
-                if late:
-                    self._part(one, f"it did not answer within {ANSWER_S:.0f} s")
+                self._doubt(one, late)
                 continue
             for asked in late:
                 del one.asked[asked.key]
                 self._answers.append((asked, None))
             if one.born + START_S <= now:
                 self._part(one, f"it was not ready within {START_S:.0f} s")
+
+    def _doubt(self, one: warm.Interpreter, late: list[warm.Asked]) -> None:
+        """Who hangs is given up; who lives, and has a process that is slow, has time."""
+        if any(asked.doubted for asked in late):
+            self._part(one, "it, or a process of its, did not answer in time")
+        elif late:
+            one.ask_for_sign()
+            for asked in late:
+                asked.doubted, asked.due = True, time.monotonic() + SIGN_S
 
     def _part(self, one: warm.Interpreter, why: str) -> None:
         """No more is heard of it: what it was asked for and has not done is asked of another."""
@@ -198,6 +207,7 @@ class Forks:
         one.asked.clear()
         for asked in unanswered:
             asked.tries += 1
+            asked.doubted = False
             if asked.tries >= TRIES or not self._ask(asked):
                 self._answers.append((asked, None))
 
@@ -209,7 +219,7 @@ class Forks:
         self._failed(one.key, why)
         if one.ready_at is not None and self._failures == 1:
             self._not_before = now
-            self._start(one.runtime)
+            self._start()
 
     def _say(self, key: str, pid: int | None, why: str | None, warnings: list[str] = []) -> None:  # noqa: B006 never changed
         self._report({

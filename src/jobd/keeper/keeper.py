@@ -1,8 +1,8 @@
 """The keeper's one loop: requests from a daemon, deaths from the kernel, reports back.
 
 A daemon may go and another may come; what runs does not notice.  The keeper goes when it has
-neither a daemon nor a running attempt.  It holds no descriptor per attempt, and sleeps in one
-`poll` without a time limit.
+neither a daemon nor a running attempt.  It holds no descriptor per attempt that runs, and sleeps
+in one `poll`: without a time limit, unless somebody is measured, late, or out of sight.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Keeper:
         if what == "launch":
             self._launch(request)
         elif what == "settle":
-            files.discard(request["directory"])
+            files.settle(request["directory"])
             if self._groups is not None:
                 self._groups.discard(os.path.basename(request["directory"]))
         elif what == "probe":

@@ -72,6 +72,11 @@ class Meter:
         return "cpu_time" in self._most
 
     @property
+    def looks(self) -> bool:
+        """Whether it needs the tree's processes: the time of a group is told without them."""
+        return self._group is None or not self._most.keys() <= {"cpu_time"}
+
+    @property
     def idle(self) -> bool:
         """Nothing is to be measured."""
         return not self._most

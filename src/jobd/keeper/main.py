@@ -1,9 +1,7 @@
 """Starts the keeper: run by its path, in an interpreter that sees no environment and no site.
 
-    python -I -S -X utf8 …/keeper/main.py start LISTENER     becomes a child subreaper, then
-    python -I -S -X utf8 …/keeper/main.py keep LISTENER      the keeper itself
+    python -I -S -X utf8 …/keeper/main.py LISTENER
 
-In two steps, since the system call needs ctypes, and an exec drops what that weighs.
 LISTENER is the number of a listening socket that the daemon hands over.
 """
 
@@ -17,10 +15,8 @@ assert sys.platform != "win32"
 FLAGS = ("-I", "-S", "-X", "utf8")
 
 
-def main(step: str, listener: str) -> None:
-    if step == "start":
-        _prepare()
-        os.execv(sys.executable, [sys.executable, *FLAGS, __file__, "keep", listener])
+def main(listener: str) -> None:
+    _prepare()
     import socket
 
     from jobd.keeper.keeper import Keeper
@@ -33,7 +29,7 @@ def main(step: str, listener: str) -> None:
 
 
 def _prepare() -> None:
-    """What an exec leaves in place, and what children inherit."""
+    """What is so for good, and what children inherit."""
     from jobd import linux
 
     try:

@@ -129,8 +129,8 @@ def probe(directory: str, output: str) -> str | None:
     finally:
         for fd in opened:
             os.close(fd)
-        files.discard(directory)
-        files.discard(os.path.dirname(output))
+        files.settle(directory)
+        files.settle(os.path.dirname(output), os.path.basename(output))
     return None
 
 
@@ -160,9 +160,9 @@ def refusal(message: Message, exc: OSError) -> files.NoRoom | posix.SpawnFailed:
     probe, with which it has nothing in common, finds the same places as bad.
     """
     if files.no_room(exc) or probe(**message["probe"]) is not None:
-        files.discard(message["directory"])
+        files.settle(message["directory"])
         return files.NoRoom(str(exc))
-    return posix.SpawnFailed(f"can't make the attempt's files: {exc}", None)
+    return posix.SpawnFailed(f"the attempt can't be started: {exc}", None)
 
 
 def _environment(message: Message) -> dict[str, str]:

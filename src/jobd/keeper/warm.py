@@ -36,12 +36,13 @@ CALL_MAX = 64 * 1024  # bytes; larger ones aren't read for their name
 class Asked:
     """A launch that an interpreter is to fork, and has not forked yet."""
 
-    __slots__ = ("due", "prepared", "requests", "tries")
+    __slots__ = ("doubted", "due", "prepared", "requests", "tries")
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self.due = 0.0
         self.tries = 0
+        self.doubted = False  # whether its interpreter lives: it was asked, see Forks
         self.requests: list[Message] = []  # `stop` and `kill`, for when it has a process
 
     @property
@@ -55,12 +56,11 @@ class Asked:
 
 class Interpreter:
     __slots__ = (
-        "asked", "born", "closed", "key", "line", "marker_room", "pid", "ready_at", "runtime",
+        "asked", "born", "closed", "key", "line", "marker_room", "pid", "ready_at",
     )  # fmt: skip
 
     def __init__(self, runtime: Message) -> None:
         """Started; it says later whether it can serve.  Raises OSError and SpawnFailed."""
-        self.runtime = runtime
         self.key: str = runtime["key"]
         self.born = time.monotonic()
         self.ready_at: float | None = None
@@ -93,6 +93,11 @@ class Interpreter:
             return False
         self.asked[asked.key] = asked
         return True
+
+    def ask_for_sign(self) -> None:
+        """`lives` is the answer, in time or never."""
+        with contextlib.suppress(OSError):
+            self.line.send(b"{}")
 
     def is_ready(self) -> Iterator[Asked]:
         """From now on it serves.  Those that it can't be asked for."""

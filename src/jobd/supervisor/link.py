@@ -223,7 +223,7 @@ def _spawn(state_dir: str, log_path: str, listener: socket.socket) -> int:
     fd = listener.fileno()
     try:
         process = subprocess.Popen(
-            [sys.executable, *keeper_main.FLAGS, keeper_main.__file__, "start", str(fd)],
+            [sys.executable, *keeper_main.FLAGS, keeper_main.__file__, str(fd)],
             env=_environment(state_dir), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             pass_fds=(fd,), start_new_session=True,
         )  # fmt: skip

@@ -35,4 +35,4 @@ def _reap(fd: int, pid: int) -> None:
     asyncio.get_running_loop().remove_reader(fd)
     os.close(fd)
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+        os.waitpid(pid, os.WNOHANG)  # the daemon's loop never waits for a child
