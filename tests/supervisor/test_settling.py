@@ -100,6 +100,21 @@ runpy.run_path(main, run_name="__main__")
 """
 
 
+def test_a_keeper_whose_daemon_went_before_it_was_greeted_goes_too(world):
+    path = str(world.state_dir / protocol.SOCKET)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as daemon:
+        listener.bind(path)
+        listener.listen()
+        daemon.connect(path)
+        daemon.close()
+        fd = listener.fileno()
+        keeper = subprocess.Popen(
+            [sys.executable, *main.FLAGS, main.__file__, str(fd)],
+            env={protocol.KEEPER: str(world.state_dir)}, pass_fds=(fd,), start_new_session=True,
+        )  # fmt: skip
+    assert keeper.wait(15) == 0
+
+
 @pytest.fixture
 def stopping(world):
     """Such a keeper's pid, and the file that is there once it has stopped."""

@@ -63,9 +63,7 @@ class Keeper:
                 continue
             # Only now that the last one was seen to go: there is one daemon at a time, and a
             # second one waits in the listener's queue.
-            if self._line.accept():
-                self._greet()
-            elif not self._attempts and not self._forks.waiting:
+            if not (self._meets_another() or self._attempts or self._forks.waiting):
                 self._forks.close()
                 if self._groups is not None:
                     self._groups.close()
@@ -90,6 +88,14 @@ class Keeper:
         return min((wait for wait in waits if wait is not None), default=None)
 
     # Requests.
+
+    def _meets_another(self) -> bool:
+        """Whether there is a daemon now; one that has gone while it waited is none."""
+        while self._line.accept():
+            self._greet()
+            if self._line.stands:
+                return True
+        return False
 
     def _greet(self) -> None:
         self._line.report({
