@@ -51,7 +51,7 @@ class Link(asyncio.Protocol):
             async with asyncio.timeout(HELLO_S):
                 hello = await self._hello
         except TimeoutError:
-            self.close()
+            await self.aclose()
             raise CannotStart(
                 "the keeper of this state directory does not answer; end it, and its jobs with it",
                 exit_code=EXIT_RETRY,  # one that was stopped may go on
@@ -59,10 +59,10 @@ class Link(asyncio.Protocol):
         except ConnectionError:
             return False
         except BaseException:
-            self.close()
+            await self.aclose()
             raise
         if hello.get("protocol") != protocol.VERSION:
-            self.close()
+            await self.aclose()
             raise CannotStart(
                 f"the keeper (pid {hello.get('pid')}) that has running jobs speaks protocol "
                 f"{hello.get('protocol')}, not {protocol.VERSION}: start the release that began "
@@ -97,7 +97,8 @@ class Link(asyncio.Protocol):
 
     async def aclose(self) -> None:
         self.close()
-        await self._parted.wait()
+        if self._transport is not None:
+            await self._parted.wait()
 
     async def gone(self) -> None:
         """The keeper's process has ended, and is no zombie of ours."""

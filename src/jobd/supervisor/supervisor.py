@@ -192,6 +192,8 @@ class Supervisor:
         self._closing.set()
         for task in self._tasks:
             task.cancel()
+        if self._tasks:  # one of them may be about to reach another keeper
+            await asyncio.wait(self._tasks)
         keeper, self._link = self._link, None
         if keeper is not None:
             await keeper.aclose()

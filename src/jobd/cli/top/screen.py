@@ -138,7 +138,7 @@ class Jobs(Screen[None]):
         """Unless the last look is still under way."""
         if self._looking is None or self._looking.is_finished:
             self._asked_at = monotonic()
-            self._looking = self.run_worker(self._look_once())
+            self._looking = self.run_worker(self._look_once)
         elif monotonic() - self._asked_at > SILENT_S:
             self._say(f"no answer from jobd on {self._socket}; still asking")
 
