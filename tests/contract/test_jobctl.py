@@ -398,6 +398,12 @@ def test_stats(shared):
     assert set(told) == set(shared.call("stats"))
 
 
+def interrupt(process):
+    """Until it is heard: one that comes just before the next read is, by Python, heard after it."""
+    until(lambda: process.poll() is not None or process.send_signal(signal.SIGINT))
+    process.communicate(timeout=30)
+
+
 @covers("jobctl:events", "option:events --queue", "option:events --status", "option:events --json",
         "option:events --id", "option:events --since")  # fmt: skip
 def test_events_tell_what_happens_as_it_happens(shared):
@@ -412,9 +418,7 @@ def test_events_tell_what_happens_as_it_happens(shared):
         while len(notes) < 2:
             line = json.loads(process.stdout.readline())
             notes += [line] if line.get("status") else []
-        # One that comes just before the next read is heard after it: Python's own gap.
-        until(lambda: process.poll() is not None or process.send_signal(signal.SIGINT))
-        process.communicate(timeout=30)
+        interrupt(process)
         assert [(note["id"], note["status"]) for note in notes] == [
             (id, "running"), (id, "completed"),
         ]  # fmt: skip
