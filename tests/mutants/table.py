@@ -538,4 +538,47 @@ MUTANTS = [
         "_policy_of(given).items()}",
         ("tests/rpc/test_progress.py",),
     ),
+    # Trees, limits, output, warm interpreters.
+    Mutant(
+        "memory is not measured", "src/jobd/keeper/limits.py",
+        'if "memory" in self._most and _more_memory(',
+        "if False and _more_memory(",
+        ("tests/supervisor/test_limits.py",),
+    ),
+    Mutant(
+        "what is shared counts for each", "src/jobd/keeper/limits.py",
+        "    return sum(_own_bytes(process.pid) for process in processes) > most\n",
+        "    return True\n",
+        ("tests/supervisor/test_limits.py::test_what_is_shared_counts_once",),
+    ),
+    Mutant(
+        "who may be left over is passed over", "src/jobd/keeper/attempt.py",
+        "return self.members.unknown(mains)[:STRAYS_MAX]",
+        "return []",
+        (f"{TREES}::test_who_may_be_left_over_is_told_by_pid_and_ends_with_the_last",),
+    ),
+    Mutant(
+        "a stray is anybody's although several run", "src/jobd/keeper/members.py",
+        "alone = mains.possible == 1 and self._sweeping",
+        "alone = self._sweeping",
+        (f"{TREES}::test_who_may_be_left_over_is_told_by_pid_and_ends_with_the_last",),
+    ),
+    Mutant(
+        "output is not bounded", "src/jobd/keeper/outputs.py",
+        "            linux.punch_hole(fd, begin, end - begin)\n",
+        "            pass\n",
+        ("tests/supervisor/test_bounded_output.py",),
+    ),
+    Mutant(
+        "who waits for a dead interpreter waits for ever", "src/jobd/keeper/forks.py",
+        "            if asked.tries >= TRIES or not self._ask(asked):\n",
+        "            if not self._ask(asked) and False:\n",
+        ("tests/supervisor/test_warm.py::test_what_can_not_be_preloaded_is_told_and_jobs_are_executed",),
+    ),
+    Mutant(
+        "a forked job's files are not written out", "src/jobd/child/leaving.py",
+        "            try:\n                one.flush()\n",
+        "            try:\n                continue\n",
+        ("tests/supervisor/test_warm.py::test_what_a_job_leaves_open_is_written_and_finalised",),
+    ),
 ]  # fmt: skip

@@ -239,7 +239,12 @@ def test_an_outcome_that_is_not_whole_is_none(run, world):
     run(act())
 
 
-def test_a_keeper_that_dies_is_replaced_and_what_it_had_is_ended_and_interrupted(scene):
+@pytest.mark.parametrize("groups", ["on", "off"])
+def test_a_keeper_that_dies_is_replaced_and_what_it_had_is_ended_and_interrupted(
+    scene, monkeypatch, groups
+):
+    monkeypatch.setenv(protocol.CGROUPS, groups)
+
     async def act(world):
         script = "(setsid sh -c 'echo $$ > pid; exec sleep 600' &); sleep 600"
         world.launch("sh", "-c", script, cwd=str(world.home))
