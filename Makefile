@@ -43,7 +43,7 @@ crash: $(READY)  ## a campaign: the daemon and its keeper killed under load, and
 endurance: $(READY)  ## ten thousand jobs, half of them stopped: nothing grows, nothing is left
 	$(BIN)/python tests/endurance/run.py
 
-controllers: $(READY)  ## trees and limits on a kernel with all controllers of cgroup v2
+controllers: $(READY)  ## limits on a kernel that has all controllers of cgroup v2
 	tests/controllers/run.sh $(BIN)/python
 
 mutants: $(READY)  ## plant known bugs, one at a time: each must be caught by a test

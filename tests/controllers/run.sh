@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of trees and limits on a kernel of their own, in which cgroup v2 has its controllers,
+# The tests of groups and limits on a kernel of their own, in which cgroup v2 has its controllers,
 # whatever this machine's has: `make controllers`.  Needs Debian's user-mode-linux, which it
 # installs where it may; the file system is this machine's, read-only.
 set -euo pipefail

@@ -570,12 +570,6 @@ MUTANTS = [
         ("tests/supervisor/test_bounded_output.py",),
     ),
     Mutant(
-        "who waits for a dead interpreter waits for ever", "src/jobd/keeper/forks.py",
-        "            if asked.tries >= TRIES or not self._ask(asked):\n",
-        "            if not self._ask(asked) and False:\n",
-        ("tests/supervisor/test_warm.py::test_what_can_not_be_preloaded_is_told_and_jobs_are_executed",),
-    ),
-    Mutant(
         "a forked job's files are not written out", "src/jobd/child/leaving.py",
         "            try:\n                one.flush()\n",
         "            try:\n                continue\n",

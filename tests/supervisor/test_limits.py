@@ -10,12 +10,19 @@ from jobd.core.job import Limits
 from jobd.keeper import protocol
 
 MIB = 1 << 20
+# On a kernel in a program (`make controllers`) each page that is touched first takes half a ms.
+SCALE = float(os.environ.get("JOBD_TESTS_MEMORY_SCALE", "1"))
 FILL = "import time; kept = b'x' * ({} << 20); print('full', flush=True)"
 
 
 @pytest.fixture(params=["on", "off"], ids=["group", "no_group"], autouse=True)
 def groups(request, monkeypatch):
     monkeypatch.setenv(protocol.CGROUPS, request.param)
+
+
+def fill(mib):
+    """What fills so much memory, and says so."""
+    return FILL.format(int(mib * SCALE))
 
 
 def python(source):
@@ -26,8 +33,8 @@ def test_who_fills_more_memory_than_it_may_is_ended_and_the_others_do_not_notice
     async def act(world):
         world.launch("sleep", "600", id="bystander")
         bystander = await world.pid("bystander")
-        source = FILL.format(600) + "; time.sleep(600)"
-        world.launch(*python(source), limits=Limits(memory=120 * MIB))
+        source = fill(600) + "; time.sleep(600)"
+        world.launch(*python(source), limits=Limits(memory=int(120 * SCALE) * MIB))
         ending = await world.ending()
         assert (ending.kind, ending.signal) == ("memory", "SIGKILL")
         assert world.supervisor.pid("bystander") == bystander
@@ -39,8 +46,8 @@ def test_who_fills_more_memory_than_it_may_is_ended_and_the_others_do_not_notice
 
 def test_who_stays_within_its_memory_is_let_alone(scene):
     async def act(world):
-        source = FILL.format(80) + "; time.sleep(0.3)"
-        world.launch(*python(source), limits=Limits(memory=120 * MIB))
+        source = fill(60) + "; time.sleep(0.3)"
+        world.launch(*python(source), limits=Limits(memory=int(120 * SCALE) * MIB))
         assert (await world.ending()).kind == "completed"
         assert world.text() == "full\n"
 
@@ -51,11 +58,11 @@ def test_what_is_shared_counts_once(scene):
     """Ten forks of 60 MiB are no 600 MiB while none of them writes to it."""
 
     async def act(world):
-        source = FILL.format(60) + (
+        source = fill(60) + (
             "; import os; forks = [os.fork() for _ in range(3)]; time.sleep(0.3)"
             "; [os.waitpid(pid, 0) for pid in forks if pid]"
         )
-        world.launch(*python(source), limits=Limits(memory=150 * MIB))
+        world.launch(*python(source), limits=Limits(memory=int(150 * SCALE) * MIB))
         assert (await world.ending()).kind == "completed"
 
     scene(act)
@@ -63,8 +70,8 @@ def test_what_is_shared_counts_once(scene):
 
 def test_memory_is_the_whole_trees(scene):
     async def act(world):
-        one = f'{sys.executable} -I -S -c "{FILL.format(70)}; time.sleep(600)" & '
-        world.launch("sh", "-c", one * 3 + "wait", limits=Limits(memory=150 * MIB))
+        one = f'{sys.executable} -I -S -c "{fill(70)}; time.sleep(600)" & '
+        world.launch("sh", "-c", one * 3 + "wait", limits=Limits(memory=int(150 * SCALE) * MIB))
         assert (await world.ending()).kind == "memory"
 
     scene(act)
@@ -108,7 +115,7 @@ def test_a_limit_binds_the_job_and_not_the_keeper_that_makes_it(scene, start):
         world.launch("true", id="one", limits=Limits(processes=1, nice=1))
         assert (await world.ending("one")).kind == "completed"
         world.module("def f(): kept = b'x' * (200 << 20)")
-        source = FILL.format(200)
+        source = fill(200)
         world.launch(*python(source), id="two", limits=Limits(memory=1 * MIB, nice=1))
         assert (await world.ending("two")).kind == "memory"
         world.call("jobs:f", id="three", limits=Limits(memory=1 * MIB, nice=1))
