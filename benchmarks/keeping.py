@@ -16,6 +16,7 @@ from typing import NamedTuple
 import psutil
 from served import TRUE, tell
 
+from jobd.clock import SystemClock
 from jobd.core.allow import Admitted
 from jobd.core.commands import AttemptEnded, AttemptNeverRan, Probed
 from jobd.core.decision import Launch, Settle
@@ -46,7 +47,8 @@ class Kept:
         self._left = 0
         self._over = asyncio.Event()
         self._supervisor = Supervisor(
-            state_dir=state_dir, log_dir=log_dir, report=self._hear, jitter=lambda: 0.5,
+            state_dir=state_dir, log_dir=log_dir, report=self._hear, now=SystemClock().now,
+            jitter=lambda: 0.5,
             settings=lambda: LaunchSettings(python="/none", socket=str(home / "jobd.sock")),
             boot_id="this", outputs=Outputs(log_dir),
         )  # fmt: skip
