@@ -47,7 +47,7 @@ CLASSES = {
     "upgrade": "during an upgrade",
     "keeper": "the keeper alone",
     "keeper and daemon": "keeper and daemon together",
-    "warm": "the warm interpreter, which costs nobody anything",
+    "warm": "the warm interpreter alone",
 }
 CLIENTS = 32
 TRIES_PER_KILL = 3  # a moment may be missed, and is then a kill at random
