@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -135,7 +136,11 @@ TALK = 'n=0; while [ ! -e "$1" ]; do n=$((n+1)); echo "$n"; sleep 0.02; done; ex
 def connected(process):
     """Whether it has a socket; it has no other."""
     fds = f"/proc/{process.pid}/fd"
-    return any(os.readlink(f"{fds}/{fd}").startswith("socket:") for fd in os.listdir(fds))
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            if os.readlink(f"{fds}/{fd}").startswith("socket:"):
+                return True
+    return False
 
 
 @covers("method:logs", "method:wait", "method:events")
